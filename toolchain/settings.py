@@ -1,0 +1,91 @@
+"""Read a TOML file into a pydantic model; every mistake in it ends in one line that says where."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from toolchain.errors import InputError, nearest
+
+
+class Settings(BaseModel):
+    """Base of all values that come from a user's file: frozen, and unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+Model = TypeVar("Model", bound=Settings)
+
+
+def read_toml(path: Path, model: type[Model], error: type[InputError]) -> Model:
+    """Read `path` as a `model`.
+
+    Raises:
+        InputError: as the given `error`, when the file is absent, is not TOML, or says what the model refuses.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as cause:
+        raise error(f"{path}: no such file.") from cause
+    except (OSError, UnicodeDecodeError) as cause:
+        raise error(f"{path}: cannot be read: {cause}.") from cause
+    except tomllib.TOMLDecodeError as cause:
+        raise error(f"{path}: not TOML: {cause}.") from cause
+    try:
+        # TOML has no tuples and no enums: lenient about containers, strict about everything else.
+        return model.model_validate(_tuples(table))
+    except ValidationError as cause:
+        raise error(f"{path}: {describe(cause, model)}") from cause
+
+
+def describe(cause: ValidationError, model: type[BaseModel]) -> str:
+    """Put the first mistake of a validation into one line, and count the others."""
+    first = cause.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "file"
+    if first["type"] == "extra_forbidden":
+        known = _keys_at(model, first["loc"][:-1])
+        words = f"unknown key; {nearest(str(first['loc'][-1]), known)}"
+    elif first["type"] == "missing":
+        words = "missing; it has no default."
+    elif first["type"] == "value_error":
+        words = str(first["ctx"]["error"])
+    else:
+        words = f"{first['msg']} (got {first['input']!r})."
+    others = len(cause.errors()) - 1
+    more = (
+        f" ({others} more {'mistake' if others == 1 else 'mistakes'} after it.)" if others else ""
+    )
+    return f"{where}: {words}{more}"
+
+
+def _keys_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    """List the keys that the table at `loc` may have."""
+    current: Any = model
+    for part in loc:
+        if isinstance(part, int):
+            continue
+        current = _model_in(current.model_fields[part].annotation)
+    return [field.alias or name for name, field in current.model_fields.items()]
+
+
+def _model_in(annotation: Any) -> Any:
+    """Find the model class inside `X`, `X | None` or `tuple[X, ...]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for part in getattr(annotation, "__args__", ()):
+        found = _model_in(part)
+        if found is not None:
+            return found
+    return None
+
+
+def _tuples(value: Any) -> Any:
+    """Turn lists into tuples, all the way down: values stay frozen."""
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return tuple(_tuples(item) for item in value)
+    return value
