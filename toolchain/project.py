@@ -19,7 +19,7 @@ class Data(Settings):
     """Which sales, and how they are split by time."""
 
     source: str
-    """`complete_journey`, `synthetic`, or the path of a CSV file (`.gz` too), relative to the project."""
+    """`complete_journey`, `synthetic`, or a CSV file (`.gz` too), relative to the project."""
 
     date: str = "date"
     keys: tuple[str, ...] = ()
@@ -37,7 +37,7 @@ class Data(Settings):
 
     validation_days: int = Field(default=30, ge=1)
     test_days: int = Field(default=60, ge=1)
-    """The last days, held out; the days before them, for early stopping. The rest is for training."""
+    """The last days, held out; the days before them, for early stopping. The rest trains."""
 
     seed: int = Field(default=1, ge=0)
     """`synthetic` only: the generator's seed."""
@@ -50,7 +50,7 @@ class Network(Settings):
     """Days the network sees before the day it forecasts."""
 
     features: tuple[Feature, ...] = ("units",)
-    """Inputs per day. `weekday` and `month` are two inputs each (sine and cosine), of the *next* day."""
+    """Inputs per day. `weekday` and `month` are two each (sine, cosine), of the *next* day."""
 
     hidden: tuple[Annotated[int, Field(ge=1, le=256)], ...] = (16,)
     """Hidden size of each LSTM layer, first to last."""

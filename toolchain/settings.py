@@ -24,7 +24,7 @@ def read_toml(path: Path, model: type[Model], error: type[InputError]) -> Model:
     """Read `path` as a `model`.
 
     Raises:
-        InputError: as the given `error`, when the file is absent, is not TOML, or says what the model refuses.
+        InputError: as the given `error`: absent, not TOML, or a value the model refuses.
     """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
