@@ -47,7 +47,7 @@ typedef struct {
     int8_t *sequence;   // (steps * last hidden size) for whole-sequence heads, else NULL
     int8_t *ping;       // (largest vector between dense layers) scratch, or NULL with fewer than 2
     int8_t *pong;       // (same) scratch, or NULL with fewer than 3
-    uint16_t step;      // samples since the last reset; counts on modulo steps where nothing needs it
+    uint16_t step;      // samples of the window so far, where the head needs the whole of it
 } forecast_state_t;
 
 // Put every layer into its zero state: hidden at its zero point, cells at 0.

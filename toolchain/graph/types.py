@@ -1,0 +1,149 @@
+"""The network as the deployment sees it: LSTM layers over time, then dense layers, all integer.
+
+Everything after this room (reference, firmware, cost, verdict) reads a `Graph` and nothing else;
+only `tflite_file.py` knows the file format it came from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Int8 = NDArray[np.int8]
+Int16 = NDArray[np.int16]
+Int32 = NDArray[np.int32]
+
+GATES = ("input", "forget", "cell", "output")
+"""Order of the gates in every array here: the order of the operator's inputs."""
+
+Activation = Literal["none", "relu", "relu6", "relu_n1_to_1"]
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """How an int8 value stands for a real one: `real = scale * (value - zero_point)`."""
+
+    scale: float
+    zero_point: int
+
+    def quantize(self, real: NDArray[np.floating]) -> Int8:
+        """Round to the nearest step, half away from zero, and saturate to int8."""
+        steps = np.asarray(real, dtype=np.float64) / self.scale
+        rounded = np.trunc(steps + np.copysign(0.5, steps)) + self.zero_point
+        return np.clip(rounded, -128, 127).astype(np.int8)
+
+    def dequantize(self, value: Int8) -> NDArray[np.float64]:
+        """Return the real value of each integer."""
+        return (value.astype(np.float64) - self.zero_point) * self.scale
+
+
+@dataclass(frozen=True, eq=False)
+class Lstm:
+    """One UNIDIRECTIONAL_SEQUENCE_LSTM: int8 activations and weights, int16 cell, int32 biases."""
+
+    index: int
+    """Position among the file's operators."""
+    input_weights: Int8  # (4 gates, hidden, inputs)
+    recurrent_weights: Int8  # (4 gates, hidden, hidden)
+    bias: Int32  # (4 gates, hidden)
+    input_weight_scales: tuple[float, ...]  # (4 gates)
+    recurrent_weight_scales: tuple[float, ...]  # (4 gates)
+    input: Quantization
+    hidden: Quantization
+    cell_scale_power: int
+    """The cell's scale is 2**cell_scale_power."""
+    cell_clip: float
+    """Bound of the cell in real units; 0 means none."""
+
+    @property
+    def hidden_size(self) -> int:
+        """Units of the layer."""
+        return self.input_weights.shape[1]
+
+    @property
+    def input_size(self) -> int:
+        """Values the layer reads per step."""
+        return self.input_weights.shape[2]
+
+
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """One FULLY_CONNECTED, applied to every row of `inputs` values of what comes before it."""
+
+    index: int
+    weights: Int8  # (outputs, inputs)
+    bias: Int32  # (outputs)
+    weight_scales: tuple[float, ...]
+    """One for all outputs, or one for each."""
+    input: Quantization
+    output: Quantization
+    activation: Activation
+
+    @property
+    def input_size(self) -> int:
+        """Values a row has."""
+        return self.weights.shape[1]
+
+    @property
+    def output_size(self) -> int:
+        """Values a row becomes."""
+        return self.weights.shape[0]
+
+
+@dataclass(frozen=True)
+class Operator:
+    """An operator of the file as it stands there, for people to look at."""
+
+    index: int
+    name: str
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    output: Quantization
+    macs: int
+    constant_bytes: int
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A deployable forecaster. Made by `load_graph`, which verifies it."""
+
+    steps: int
+    features: int
+    input: Quantization
+    output: Quantization
+    whole_sequence: bool
+    """The dense layers read every step's hidden state, not only the last one's."""
+    lstms: tuple[Lstm, ...]
+    denses: tuple[Dense, ...]
+    operators: tuple[Operator, ...]
+    crc32: int
+    """Of the file's bytes: what a device says it runs."""
+    sha256: str
+    """Of the file's bytes, in hex."""
+    file_bytes: int
+
+    @property
+    def hidden_sizes(self) -> tuple[int, ...]:
+        """Units of each LSTM layer, first to last."""
+        return tuple(layer.hidden_size for layer in self.lstms)
+
+    @property
+    def head_size(self) -> int:
+        """Values the LSTM layers hand to the head."""
+        return self.hidden_sizes[-1] * (self.steps if self.whole_sequence else 1)
+
+    @property
+    def outputs(self) -> int:
+        """Values in a forecast."""
+        size = self.head_size
+        for layer in self.denses:
+            size = size // layer.input_size * layer.output_size
+        return size
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one forecast from a whole window."""
+        return sum(operator.macs for operator in self.operators)
