@@ -1,0 +1,121 @@
+"""Each known way to get the arithmetic slightly wrong is seen by the models we test with.
+
+A trap is sprung in a copy of the engine; the comparison with the reference must then fail. These are
+tests of the tests: without them, a model that saturates nothing would pass everything.
+
+Saturating the two products of the cell update can not be seen: gates are at most 1, so the products
+stay inside int16 for every cell scale that is supported.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from recipes import ALL
+
+from toolchain.graph import reference
+from toolchain.graph.constants import lstm_constants
+from toolchain.graph.fixed_point import quantize_multiplier
+
+TRAPS = {
+    "one rounding instead of two": (
+        "engine/fixed_point.h",
+        "return fixed_rounding_divide((int32_t)((product + (INT32_C(1) << 30)) >> 31), right);",
+        "return (int32_t)((product + (INT64_C(1) << (30 + right))) >> (31 + right));",
+        "lstm16",
+    ),
+    "halves rounded up, not away from zero": (
+        "engine/fixed_point.h", " - (value < 0)) >> exponent", ") >> exponent", "lstm64",
+    ),
+    "input and recurrent sums share a scale": (
+        "engine/lstm.c", "layer->recurrent_scale[gate]", "layer->input_scale[gate]", "lstm16",
+    ),
+    "input part not saturated": (
+        "engine/lstm.c",
+        "int16_t a = fixed_saturate16(fixed_multiply(given[gate], layer->input_scale[gate]));",
+        "int32_t a = fixed_multiply(given[gate], layer->input_scale[gate]);",
+        "sums saturate Q3.12",
+    ),
+    "recurrent part not saturated": (
+        "engine/lstm.c",
+        "int16_t r =\n",
+        "int32_t r = fixed_multiply(recalled[gate], layer->recurrent_scale[gate]);\n"
+        "            int16_t unused =\n",
+        "recurrent sums shift left",
+    ),
+    "sum of both parts wraps": (
+        "engine/lstm.c",
+        "fixed_saturate16((int32_t)a + r)", "(int16_t)(uint16_t)((uint16_t)a + (uint16_t)r)",
+        "sums saturate Q3.12",
+    ),
+    "cell sum wraps": (
+        "engine/lstm.c",
+        "fixed_saturate16((int32_t)kept + added)",
+        "(int16_t)(uint16_t)((uint16_t)kept + (uint16_t)added)",
+        "fine cell saturates",
+    ),
+    "cell not clipped": (
+        "engine/lstm.c", "if (layer->cell_clip > 0) {", "if (layer->cell_clip > 32767) {",
+        "coarse cell is clipped",
+    ),
+    "clip of a fine cell lets -32768 through": (
+        "engine/lstm.c", "if (layer->cell_clip > 0) {",
+        "if (layer->cell_clip > 0 && layer->cell_clip < 32767) {", "fine cell saturates",
+    ),
+    "tanh of a fine cell without rounding": (
+        "engine/activation.c", "(scaled + (INT32_C(1) << (-left - 1))) >> -left",
+        "scaled >> -left", "cell of scale 2^-14",
+    ),
+    "tanh of a coarse cell without the shift": (
+        "engine/activation.c", "scaled *= INT32_C(1) << left;", "scaled *= 1;", "coarsest cell",
+    ),
+    "reset to 0, not to the zero point": (
+        "engine/forecast.c", "layer->hidden_zero_point, layer->hidden_size)",
+        "0, layer->hidden_size)", "lstm16",
+    ),
+    "hidden state updated while it is still read": (
+        "engine/forecast.c", "lstm_step(given, state->next, layer, hidden,",
+        "lstm_step(given, hidden, layer, hidden,", "lstm16",
+    ),
+    "sigmoid of negative values mirrored without the last step": (
+        "engine/activation.c", "(INT32_C(1) << 25) - line + half - 1",
+        "(INT32_C(1) << 25) - line + half", "lstm64",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TRAPS)
+def test_a_sprung_trap_is_seen(name, make_graph, make_windows, compile_mutant):
+    file, right, wrong, recipe = TRAPS[name]
+    graph = make_graph(ALL[recipe])
+    windows = make_windows(graph, 300)
+
+    def spring(folder):
+        path = folder / file
+        text = path.read_text()
+        assert text.count(right) == 1, f"{right!r} is not in {file}"
+        path.write_text(text.replace(right, wrong))
+
+    computed = compile_mutant(graph, spring).run(windows)
+
+    expected = reference.run(graph, windows, trace=True)
+    differences = sum(
+        int((mine != theirs).sum())
+        for mine, theirs in (
+            *zip(computed.hidden, expected.hidden, strict=True),
+            *zip(computed.cells, expected.cells, strict=True),
+        )
+    )
+    assert differences > 0
+
+
+def test_scales_are_multiplied_in_double_precision(make_graph):
+    """Trap: a float32 product of input and weight scale gives another multiplier."""
+    graph = make_graph(ALL["lstm16"])
+    layer = graph.lstms[0]
+    single = [
+        quantize_multiplier(float(np.float32(layer.input.scale) * np.float32(scale)) * 2.0**12)[0]
+        for scale in layer.input_weight_scales
+    ]
+
+    assert list(lstm_constants(layer).input_multiplier) != single

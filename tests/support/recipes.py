@@ -1,0 +1,57 @@
+"""Forecasters that between them reach every corner of the arithmetic."""
+
+from tflite import ActivationFunctionType
+from tflite_writer import Recipe
+
+ORDINARY = {
+    "lstm16": Recipe(),
+    "lstm64": Recipe(hidden=(64,), steps=10, weight_scale=0.002),
+    "odd sizes, five features": Recipe(hidden=(13,), features=5, steps=9),
+    "stacked": Recipe(hidden=(8, 5), features=3, steps=9),
+    "every step's hidden state is an output": Recipe(
+        hidden=(7,), whole_sequence=True, dense=(), steps=12
+    ),
+    "a forecast per step": Recipe(hidden=(7,), whole_sequence=True, dense=(1,)),
+    "flattened, dense with ReLU": Recipe(
+        hidden=(6,), whole_sequence=True, flatten=True, dense=(5, 2), steps=7,
+        activation=ActivationFunctionType.RELU,
+    ),
+    "three dense layers, scales per channel": Recipe(
+        hidden=(12,), dense=(4, 3, 2), per_channel=True, activation=ActivationFunctionType.RELU6,
+    ),
+    "no dense layer": Recipe(hidden=(4,), dense=()),
+    "one unit, two steps": Recipe(hidden=(1,), steps=2),
+}  # fmt: skip
+
+STRESS = {
+    "sums saturate Q3.12": Recipe(
+        hidden=(32,), weight_scale=0.05, bias_limit=400_000, output_scale=0.3
+    ),
+    "recurrent sums shift left": Recipe(
+        hidden=(20,), weight_scale=0.5, input_scale=0.2, output_scale=3.0
+    ),
+    "fine cell saturates": Recipe(
+        hidden=(13,), weight_scale=0.03, cell_power=-15, bias_limit=100_000, output_scale=0.2
+    ),
+    "cell of scale 2^-14": Recipe(
+        hidden=(13,), weight_scale=0.03, cell_power=-14, bias_limit=100_000, output_scale=0.2
+    ),
+    "cell of scale 2^-13": Recipe(
+        hidden=(13,), weight_scale=0.03, cell_power=-13, bias_limit=100_000, output_scale=0.2
+    ),
+    "coarse cell is clipped": Recipe(
+        hidden=(13,), weight_scale=0.03, cell_power=-11, bias_limit=100_000, output_scale=0.2
+    ),
+    "coarsest cell": Recipe(hidden=(13,), weight_scale=0.03, cell_power=-9, output_scale=0.2),
+    "tight clip": Recipe(
+        hidden=(9,), weight_scale=0.1, cell_power=-14, cell_clip=0.3, output_scale=0.2
+    ),
+    "no clip": Recipe(
+        hidden=(9,), weight_scale=0.1, cell_power=-12, cell_clip=0.0, output_scale=0.2
+    ),
+    "saturated stack": Recipe(
+        hidden=(10, 11), features=4, weight_scale=0.05, bias_limit=300_000, output_scale=0.2
+    ),
+}
+
+ALL = {**ORDINARY, **STRESS}
