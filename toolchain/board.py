@@ -20,6 +20,8 @@ class Core(Settings):
 
     compiler: str
     """Prefix of the compiler's programs, such as `arm-none-eabi-`."""
+    packages: tuple[str, ...]
+    """Debian packages that bring the compiler and its C library."""
     flags: tuple[str, ...]
     startup: str
     """The core's own start-up and fault code, relative to `boards/`."""
@@ -66,6 +68,14 @@ class Emulator(Settings):
     machine: str
     icount_shift: int = Field(default=6, ge=0, le=10)
     """Virtual nanoseconds per instruction are 2**icount_shift: time counts instructions."""
+
+    def instructions(self, ticks: float, clock_hz: int) -> float:
+        """Return the instructions that an emulated clock of `clock_hz` counted as `ticks`.
+
+        >>> Emulator(kind="qemu", machine="x", icount_shift=6).instructions(64, 1_000_000)
+        1000.0
+        """
+        return ticks * 1e9 / (clock_hz * 2**self.icount_shift)
 
 
 class Board(Settings):

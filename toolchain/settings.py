@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -64,10 +64,14 @@ def describe(cause: ValidationError, model: type[BaseModel]) -> str:
 def _keys_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
     """List the keys that the table at `loc` may have."""
     current: Any = model
+    in_table_of_tables = False
     for part in loc:
-        if isinstance(part, int):
+        if in_table_of_tables or isinstance(part, int):
+            in_table_of_tables = False  # the part is a name the user chose, or an index
             continue
-        current = _model_in(current.model_fields[part].annotation)
+        annotation = current.model_fields[part].annotation
+        in_table_of_tables = get_origin(annotation) is dict
+        current = _model_in(annotation)
     return [field.alias or name for name, field in current.model_fields.items()]
 
 

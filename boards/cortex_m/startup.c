@@ -1,0 +1,224 @@
+// Cortex-M3 and Cortex-M4: vectors, start-up, faults, and the core's part of port.h.
+//
+// Registers: ARMv7-M Architecture Reference Manual (ARM DDI 0403): system control block B3.2,
+// SysTick B3.3, DWT C1.8.
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "board.h"
+#include "port.h"
+
+#define STARTUP_REGISTER(address) (*(volatile uint32_t *)(address))
+
+#define STARTUP_SYST_CSR STARTUP_REGISTER(0xe000e010u)
+#define STARTUP_SYST_RVR STARTUP_REGISTER(0xe000e014u)
+#define STARTUP_SYST_CVR STARTUP_REGISTER(0xe000e018u)
+#define STARTUP_ICSR STARTUP_REGISTER(0xe000ed04u)
+#define STARTUP_VTOR STARTUP_REGISTER(0xe000ed08u)
+#define STARTUP_AIRCR STARTUP_REGISTER(0xe000ed0cu)
+#define STARTUP_SHCSR STARTUP_REGISTER(0xe000ed24u)
+#define STARTUP_CFSR STARTUP_REGISTER(0xe000ed28u)
+#define STARTUP_DEMCR STARTUP_REGISTER(0xe000edfcu)
+#define STARTUP_DWT_CTRL STARTUP_REGISTER(0xe0001000u)
+#define STARTUP_DWT_CYCCNT STARTUP_REGISTER(0xe0001004u)
+
+#define STARTUP_SYST_ENABLE (1u << 0)
+#define STARTUP_SYST_TICKINT (1u << 1)
+#define STARTUP_SYST_CLKSOURCE (1u << 2)  // the core's clock
+#define STARTUP_SYST_MASK 0x00ffffffu     // 24 bits
+#define STARTUP_ICSR_PENDSTSET (1u << 26)
+#define STARTUP_ICSR_PENDSTCLR (1u << 25)
+#define STARTUP_AIRCR_RESET 0x05fa0004u  // the key and SYSRESETREQ
+#define STARTUP_SHCSR_FAULTS (7u << 16)  // usage, bus and memory faults under their own names
+#define STARTUP_DEMCR_TRCENA (1u << 24)
+#define STARTUP_DWT_CYCCNTENA (1u << 0)
+
+#define STARTUP_PAINT 0xa5a5a5a5u
+
+// The exception frame: r0-r3, r12, lr, pc, xpsr.
+#define STARTUP_FRAME_LR 5
+#define STARTUP_FRAME_PC 6
+#define STARTUP_FRAME_WORDS 8u
+
+// Placed by the linker script.
+extern uint32_t link_data_start[];
+extern uint32_t link_data_end[];
+extern const uint32_t link_data_load[];
+extern uint32_t link_bss_start[];
+extern uint32_t link_bss_end[];
+extern uint32_t link_stack_limit[];
+extern uint32_t link_stack_top[];
+
+int main(void);
+void startup_reset(void);
+void startup_main(void);
+void startup_fault(void);
+void startup_report(const uint32_t *frame, uint32_t exception);
+void startup_systick(void);
+
+static volatile uint32_t startup_ticks_high;  // SysTick's periods, each 2^24 ticks
+static bool startup_has_cyccnt;
+
+typedef void (*startup_handler_t)(void);
+
+// Every exception that is nobody's is a fault with its number.
+__attribute__((section(".vectors"), used)) static const struct {
+    uint32_t *stack;
+    startup_handler_t system[15];
+    startup_handler_t chip[BOARD_UART_IRQ + 1u];
+} startup_vectors = {
+    .stack = link_stack_top,
+    .system = {startup_reset, startup_fault, startup_fault, startup_fault, startup_fault,
+               startup_fault, startup_fault, startup_fault, startup_fault, startup_fault,
+               startup_fault, startup_fault, startup_fault, startup_fault, startup_systick},
+    .chip = {[0 ... BOARD_UART_IRQ] = port_interrupt},
+};
+
+// A debugger that jumps here after loading has set no stack pointer, so this sets it.
+__attribute__((naked, noreturn)) void startup_reset(void) {
+    __asm__ volatile("cpsie i\n"
+                     "ldr r0, =link_stack_top\n"
+                     "msr msp, r0\n"
+                     "b startup_main\n");
+}
+
+// CYCCNT is optional, and reads 0 under emulation: look whether it counts.
+static bool startup_starts_cyccnt(void) {
+    STARTUP_DEMCR |= STARTUP_DEMCR_TRCENA;
+    STARTUP_DWT_CYCCNT = 0;
+    STARTUP_DWT_CTRL |= STARTUP_DWT_CYCCNTENA;
+    const uint32_t before = STARTUP_DWT_CYCCNT;
+    __asm__ volatile("nop\nnop\nnop\nnop\n");
+    return STARTUP_DWT_CYCCNT != before;
+}
+
+__attribute__((noreturn, used)) void startup_main(void) {
+    const uint32_t *load = link_data_load;
+    for (uint32_t *word = link_data_start; word < link_data_end; word++) {
+        *word = *load++;
+    }
+    for (uint32_t *word = link_bss_start; word < link_bss_end; word++) {
+        *word = 0;
+    }
+    uint32_t *here;
+    __asm__ volatile("mov %0, sp" : "=r"(here));
+    // Through volatile: as a call of memset this would paint over that call's own frame.
+    for (volatile uint32_t *word = link_stack_limit; word < here; word++) {
+        *word = STARTUP_PAINT;
+    }
+    STARTUP_VTOR = (uint32_t)&startup_vectors;
+    STARTUP_SHCSR |= STARTUP_SHCSR_FAULTS;
+    startup_has_cyccnt = startup_starts_cyccnt();
+    if (!startup_has_cyccnt) {
+        STARTUP_SYST_RVR = STARTUP_SYST_MASK;
+        STARTUP_SYST_CVR = 0;
+        STARTUP_SYST_CSR = STARTUP_SYST_ENABLE | STARTUP_SYST_TICKINT | STARTUP_SYST_CLKSOURCE;
+    }
+    (void)main();
+    for (;;) {
+        // main does not return; if it ever does, stay.
+    }
+}
+
+static void startup_put_text(const char *text) {
+    while (*text != '\0') {
+        port_put((uint8_t)*text++);
+    }
+}
+
+static void startup_put_hex(const char *key, uint32_t value) {
+    startup_put_text(key);
+    for (int shift = 28; shift >= 0; shift -= 4) {
+        port_put((uint8_t) "0123456789abcdef"[(value >> shift) & 15u]);
+    }
+}
+
+// The stack may be what is broken: note where it was, and go on with a fresh one.
+__attribute__((naked)) void startup_fault(void) {
+    __asm__ volatile("mrs r0, msp\n"
+                     "mrs r1, ipsr\n"
+                     "ldr r2, =link_stack_top\n"
+                     "msr msp, r2\n"
+                     "b startup_report\n");
+}
+
+// Say what happened, then restart the chip. A fault in here locks the core up: it reads nothing
+// but registers and what surely is RAM.
+__attribute__((noreturn, used)) void startup_report(const uint32_t *frame, uint32_t exception) {
+    static const char *const names[] = {"nmi", "hard", "memory", "bus", "usage"};
+    const bool named = exception >= 2 && exception - 2 < sizeof names / sizeof names[0];
+    startup_put_text("\n# fault ");
+    startup_put_text(named ? names[exception - 2] : "exception");
+    if (!named) {
+        startup_put_hex(" number=0x", exception);
+    }
+    // Where the stack ran out, the frame was not stored.
+    const uintptr_t first = (uintptr_t)frame;
+    if (first >= (uintptr_t)link_stack_limit && first % 4u == 0 &&
+        first <= (uintptr_t)link_stack_top - STARTUP_FRAME_WORDS * 4u) {
+        startup_put_hex(" pc=0x", frame[STARTUP_FRAME_PC]);
+        startup_put_hex(" lr=0x", frame[STARTUP_FRAME_LR]);
+    } else {
+        startup_put_hex(" sp=0x", (uint32_t)first);
+    }
+    startup_put_hex(" cfsr=0x", STARTUP_CFSR);
+    startup_put_text("\n");
+    // Two characters may still be in the UART, 10 bits each; a turn takes more than a cycle.
+    for (volatile uint32_t wait = 20u * (BOARD_CLOCK_HZ / BOARD_UART_BAUD); wait > 0; wait--) {
+    }
+    __asm__ volatile("dsb");
+    STARTUP_AIRCR = STARTUP_AIRCR_RESET;
+    for (;;) {
+        // The reset takes a few cycles to come.
+    }
+}
+
+void startup_systick(void) {
+    startup_ticks_high += STARTUP_SYST_MASK + 1u;
+}
+
+void port_start_ticks(void) {
+    if (startup_has_cyccnt) {
+        STARTUP_DWT_CYCCNT = 0;
+        return;
+    }
+    STARTUP_SYST_CVR = 0;
+    STARTUP_ICSR = STARTUP_ICSR_PENDSTCLR;
+    startup_ticks_high = 0;
+}
+
+uint32_t port_ticks(void) {
+    if (startup_has_cyccnt) {
+        return STARTUP_DWT_CYCCNT;
+    }
+    // SysTick counts down, and asks for its interrupt as it reaches 0: so 0 is where a period
+    // begins. With the interrupt held off, a period that ended in between shows as pending, and
+    // the counter is read again on its far side.
+    uint32_t masked;
+    __asm__ volatile("mrs %0, primask\ncpsid i" : "=r"(masked)::"memory");
+    uint32_t high = startup_ticks_high;
+    uint32_t count = STARTUP_SYST_CVR;
+    if ((STARTUP_ICSR & STARTUP_ICSR_PENDSTSET) != 0) {
+        count = STARTUP_SYST_CVR;
+        high += STARTUP_SYST_MASK + 1u;
+    }
+    __asm__ volatile("msr primask, %0" ::"r"(masked) : "memory");
+    return high + ((0u - count) & STARTUP_SYST_MASK);
+}
+
+uint32_t port_static_bytes(void) {
+    return (uint32_t)((uintptr_t)link_bss_end - (uintptr_t)link_data_start);
+}
+
+uint32_t port_stack_bytes(void) {
+    return (uint32_t)((uintptr_t)link_stack_top - (uintptr_t)link_stack_limit);
+}
+
+uint32_t port_stack_used(void) {
+    const volatile uint32_t *word = link_stack_limit;
+    while (word < link_stack_top && *word == STARTUP_PAINT) {
+        word++;
+    }
+    return (uint32_t)((uintptr_t)link_stack_top - (uintptr_t)word);
+}

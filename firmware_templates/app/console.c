@@ -1,0 +1,426 @@
+#include "console.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "board.h"
+#include "forecast.h"
+#include "hex.h"
+#include "line.h"
+#include "model.h"
+#include "port.h"
+#include "protocol.h"
+
+#define CONSOLE_WINDOW_BYTES ((uint32_t)MODEL_STEPS * MODEL_FEATURES)
+
+#if BOARD_LINE_BYTES < PROTOCOL_MIN_LINE_BYTES
+#error "line_bytes of the board is below what the protocol needs."
+#endif
+
+// "@65535 step " before the digits of one sample, " *" and a CRC and the newline after them.
+#if BOARD_LINE_BYTES < 12 + 2 * MODEL_FEATURES + 11
+#error "line_bytes of the board is too small for one sample of this model."
+#endif
+
+// A request whose CRC has been checked.
+typedef struct {
+    uint16_t seq;       // 0: none
+    bool repeated;      // carried out already: answer from what it left behind
+    const char *name;   // of the verb
+    const char *usage;  // its arguments, as `help` shows them
+    char *arguments;    // after the verb, or empty
+} console_request_t;
+
+// 0, or -1 when the request was refused and that has been answered.
+typedef int (*console_verb_t)(const console_request_t *request);
+
+MODEL_STATE(console_states);
+static int8_t console_window[CONSOLE_WINDOW_BYTES];  // (steps, features)
+static int8_t console_outputs[MODEL_OUTPUTS];        // of the last forecast
+static uint32_t console_ticks;                       // that it took
+static line_reader_t console_line;
+
+// The last request carried out; seq 0: none that could be repeated.
+static uint16_t console_last_seq;
+static uint32_t console_last_crc;
+
+static void console_begin(uint16_t seq, const char *words) {
+    line_begin();
+    if (seq != 0) {
+        line_text("@");
+        line_unsigned(seq);
+        line_text(" ");
+    }
+    line_text(words);
+}
+
+static void console_key_text(const char *key, const char *value) {
+    line_text(key);
+    line_text(value);
+}
+
+static void console_key_unsigned(const char *key, uint32_t value) {
+    line_text(key);
+    line_unsigned(value);
+}
+
+static void console_key_hex32(const char *key, uint32_t value) {
+    line_text(key);
+    line_hex32(value);
+}
+
+static void console_key_signed(const char *key, int32_t value) {
+    line_text(key);
+    line_signed(value);
+}
+
+// Refuse a request in fixed words. Returns -1, for the caller to return.
+static int console_refuse(uint16_t seq, const char *code, const char *words) {
+    console_begin(seq, "err ");
+    line_text(code);
+    line_text(" ");
+    line_text(words);
+    line_end();
+    return -1;
+}
+
+// Refuse a request for its arguments: what the verb takes, then the reason. Returns -1.
+static int console_refuse_arguments(const console_request_t *request, const char *reason) {
+    console_begin(request->seq, "err " PROTOCOL_ERR_ARGS " ");
+    line_text(request->name);
+    line_text(" takes ");
+    line_text(*request->usage != '\0' ? request->usage : "no arguments");
+    line_text(reason);
+    line_end();
+    return -1;
+}
+
+// Refuse values of the window that it does not have. Returns -1.
+static int console_refuse_values(uint16_t seq, uint32_t offset, uint32_t count) {
+    console_begin(seq, "err " PROTOCOL_ERR_RANGE " ");
+    line_unsigned(count);
+    line_text(" values from ");
+    line_unsigned(offset);
+    line_text(" end past the window of ");
+    line_unsigned(CONSOLE_WINDOW_BYTES);
+    line_end();
+    return -1;
+}
+
+// Cut the next word off *rest, which then begins after it. Empty when there is none.
+static char *console_word(char **rest) {
+    char *word = *rest;
+    while (*word == ' ') {
+        word++;
+    }
+    char *end = word;
+    while (*end != '\0' && *end != ' ') {
+        end++;
+    }
+    if (*end == ' ') {
+        *end++ = '\0';
+    }
+    while (*end == ' ') {
+        end++;
+    }
+    *rest = end;
+    return word;
+}
+
+// Read a decimal number; one too large for 32 bits becomes the largest, which nothing here has.
+// Returns 0, or -1 when the word is no number.
+static int console_number(const char *word, uint32_t *value) {
+    uint32_t number = 0;
+    if (*word == '\0') {
+        return -1;
+    }
+    for (; *word != '\0'; word++) {
+        if (*word < '0' || *word > '9') {
+            return -1;
+        }
+        const uint32_t digit = (uint32_t)(*word - '0');
+        number = number > (UINT32_MAX - digit) / 10u ? UINT32_MAX : number * 10u + digit;
+    }
+    *value = number;
+    return 0;
+}
+
+static bool console_window_has(uint32_t offset, uint32_t count) {
+    return count <= CONSOLE_WINDOW_BYTES && offset <= CONSOLE_WINDOW_BYTES - count;
+}
+
+// The key=values of `hello` and of `ready`.
+static void console_describe(void) {
+    console_key_unsigned(" protocol=", PROTOCOL_VERSION);
+    console_key_text(" firmware=", PROTOCOL_FIRMWARE);
+    console_key_text(" board=", BOARD_NAME);
+    console_key_unsigned(" engine=", FORECAST_ENGINE_VERSION);
+    console_key_hex32(" model=", MODEL_CRC32);
+    console_key_unsigned(" steps=", MODEL_STEPS);
+    console_key_unsigned(" features=", MODEL_FEATURES);
+    console_key_unsigned(" outputs=", MODEL_OUTPUTS);
+    console_key_text(" hidden=", MODEL_HIDDEN_SIZES);
+    console_key_unsigned(" sequence=", MODEL_WHOLE_SEQUENCE);
+    console_key_hex32(" in_scale=", MODEL_INPUT_SCALE_BITS);
+    console_key_signed(" in_zero=", MODEL_INPUT_ZERO_POINT);
+    console_key_hex32(" out_scale=", MODEL_OUTPUT_SCALE_BITS);
+    console_key_signed(" out_zero=", MODEL_OUTPUT_ZERO_POINT);
+    console_key_unsigned(" line=", BOARD_LINE_BYTES);
+    console_key_unsigned(" clock=", port_clock_hz());
+    console_key_unsigned(" ram=", port_static_bytes());
+    console_key_unsigned(" stack=", port_stack_bytes());
+}
+
+static int console_hello(const console_request_t *request) {
+    console_begin(request->seq, "ok hello");
+    console_describe();
+    line_end();
+    return 0;
+}
+
+static int console_help(const console_request_t *request);
+
+static int console_reset(const console_request_t *request) {
+    forecast_reset(&model, &console_states);
+    console_begin(request->seq, "ok reset");
+    line_end();
+    return 0;
+}
+
+static int console_load(const console_request_t *request) {
+    char *rest = request->arguments;
+    const char *offset_word = console_word(&rest);
+    const char *digits = console_word(&rest);
+    uint32_t offset;
+    if (console_number(offset_word, &offset) != 0) {
+        return console_refuse_arguments(request, ": the offset is a number");
+    }
+    const int count = hex_count(digits);
+    if (count < 0 || *rest != '\0') {
+        return console_refuse_arguments(request, ": two digits for each value");
+    }
+    if (!console_window_has(offset, (uint32_t)count)) {
+        return console_refuse_values(request->seq, offset, (uint32_t)count);
+    }
+    hex_decode(digits, (uint8_t *)console_window + offset, count);
+    console_begin(request->seq, "ok load");
+    console_key_unsigned(" bytes=", (uint32_t)count);
+    line_end();
+    return 0;
+}
+
+static int console_run(const console_request_t *request) {
+    char *rest = request->arguments;
+    const char *word = console_word(&rest);
+    const bool keep = strcmp(word, "keep") == 0;
+    if ((!keep && *word != '\0') || *rest != '\0') {
+        return console_refuse_arguments(request, "");
+    }
+    if (!request->repeated) {
+        if (keep) {
+            forecast_rewind(&console_states);
+        } else {
+            forecast_reset(&model, &console_states);
+        }
+        port_start_ticks();
+        const int status =
+            forecast_window(console_window, console_outputs, &model, &console_states);
+        console_ticks = port_ticks();
+        if (status != FORECAST_OK) {
+            return console_refuse(request->seq, PROTOCOL_ERR_INTERNAL, "the engine refused");
+        }
+    }
+    console_begin(request->seq, "ok run out=");
+    line_hex_bytes(console_outputs, MODEL_OUTPUTS);
+    console_key_unsigned(" ticks=", console_ticks);
+    line_end();
+    return 0;
+}
+
+static int console_step(const console_request_t *request) {
+    char *rest = request->arguments;
+    char *digits = console_word(&rest);
+    if (hex_count(digits) != MODEL_FEATURES || *rest != '\0') {
+        return console_refuse_arguments(
+            request, ": two digits for each of the sample's values, which hello counts");
+    }
+    if (!request->repeated) {
+        // The sample takes the place of its own digits.
+        int8_t *sample = (int8_t *)digits;
+        hex_decode(digits, (uint8_t *)sample, MODEL_FEATURES);
+        port_start_ticks();
+        int status = forecast_step(sample, &model, &console_states);
+        if (status == FORECAST_OK && !MODEL_WHOLE_SEQUENCE) {
+            status = forecast_output(console_outputs, &model, &console_states);
+        }
+        console_ticks = port_ticks();
+        if (status == FORECAST_ERR_STEPS) {
+            return console_refuse(request->seq, PROTOCOL_ERR_RANGE,
+                                  "the window has all its steps: reset first");
+        }
+        if (status != FORECAST_OK) {
+            return console_refuse(request->seq, PROTOCOL_ERR_INTERNAL, "the engine refused");
+        }
+    }
+    console_begin(request->seq, "ok step");
+    if (!MODEL_WHOLE_SEQUENCE) {
+        line_text(" out=");
+        line_hex_bytes(console_outputs, MODEL_OUTPUTS);
+    }
+    console_key_unsigned(" ticks=", console_ticks);
+    line_end();
+    return 0;
+}
+
+static int console_state(const console_request_t *request) {
+    char *rest = request->arguments;
+    const char *word = console_word(&rest);
+    uint32_t layer;
+    if (console_number(word, &layer) != 0 || *rest != '\0') {
+        return console_refuse_arguments(request, ", a number from 0");
+    }
+    if (layer >= MODEL_LSTM_COUNT) {
+        console_begin(request->seq, "err " PROTOCOL_ERR_RANGE " there is no layer ");
+        line_unsigned(layer);
+        line_text(", the last is ");
+        line_unsigned(MODEL_LSTM_COUNT - 1);
+        line_end();
+        return -1;
+    }
+    const uint16_t size = model.lstms[layer].hidden_size;
+    console_begin(request->seq, "ok state h=");
+    line_hex_bytes(forecast_hidden((uint8_t)layer, &model, &console_states), size);
+    line_text(" c=");
+    line_hex_words(forecast_cells((uint8_t)layer, &model, &console_states), size);
+    line_end();
+    return 0;
+}
+
+static int console_input(const console_request_t *request) {
+    char *rest = request->arguments;
+    const char *offset_word = console_word(&rest);
+    const char *count_word = console_word(&rest);
+    uint32_t offset;
+    uint32_t count;
+    if (console_number(offset_word, &offset) != 0 || console_number(count_word, &count) != 0 ||
+        count == 0 || *rest != '\0') {
+        return console_refuse_arguments(request, ": two numbers, n at least 1");
+    }
+    if (!console_window_has(offset, count)) {
+        return console_refuse_values(request->seq, offset, count);
+    }
+    console_begin(request->seq, "ok input hex=");
+    line_hex_bytes(console_window + offset, (uint16_t)count);
+    line_end();
+    return 0;
+}
+
+static int console_stack(const console_request_t *request) {
+    console_begin(request->seq, "ok stack");
+    console_key_unsigned(" size=", port_stack_bytes());
+    console_key_unsigned(" used=", port_stack_used());
+    line_end();
+    return 0;
+}
+
+#define CONSOLE_ENTRY(verb, usage, meaning) {#verb, usage, meaning, console_##verb},
+static const struct {
+    const char *name;
+    const char *usage;
+    const char *meaning;
+    console_verb_t answer;
+} console_verbs[] = {PROTOCOL_VERBS(CONSOLE_ENTRY)};
+#define CONSOLE_VERB_COUNT (sizeof console_verbs / sizeof console_verbs[0])
+
+static int console_help(const console_request_t *request) {
+    for (size_t i = 0; i < CONSOLE_VERB_COUNT; i++) {
+        line_text("# ");
+        line_text(console_verbs[i].name);
+        line_text(" ");
+        line_text(console_verbs[i].usage);
+        line_text("  ");
+        line_text(console_verbs[i].meaning);
+        line_end_log();
+    }
+    console_begin(request->seq, "ok help");
+    line_end();
+    return 0;
+}
+
+// Answer the whole line that has been received.
+static void console_answer(void) {
+    uint32_t crc;
+    const line_crc_t seal = line_check(&console_line, &crc);
+    char *rest = console_line.text;
+    uint32_t seq = 0;
+    // A damaged line answers without its number: that may be what is damaged.
+    if (seal == LINE_CRC_WRONG) {
+        (void)console_refuse(0, PROTOCOL_ERR_CRC, "the line arrived damaged");
+        return;
+    }
+    if (*rest == '@') {
+        if (seal == LINE_CRC_ABSENT) {
+            (void)console_refuse(0, PROTOCOL_ERR_CRC, "a line with a number needs a CRC");
+            return;
+        }
+        const char *word = console_word(&rest) + 1;
+        if (console_number(word, &seq) != 0 || seq == 0 || seq > PROTOCOL_MAX_SEQ) {
+            (void)console_refuse(0, PROTOCOL_ERR_ARGS, "sequence numbers are 1 to 65535");
+            return;
+        }
+    }
+    const char *name = console_word(&rest);
+    if (*name == '\0') {
+        if (seal == LINE_CRC_RIGHT) {
+            (void)console_refuse((uint16_t)seq, PROTOCOL_ERR_VERB, "no verb, help lists them");
+        }
+        return;
+    }
+    for (size_t i = 0; i < CONSOLE_VERB_COUNT; i++) {
+        if (strcmp(name, console_verbs[i].name) != 0) {
+            continue;
+        }
+        const console_request_t request = {
+            .seq = (uint16_t)seq,
+            .repeated = seq != 0 && seq == console_last_seq && crc == console_last_crc,
+            .name = console_verbs[i].name,
+            .usage = console_verbs[i].usage,
+            .arguments = rest,
+        };
+        if (*request.usage == '\0' && *rest != '\0') {
+            (void)console_refuse_arguments(&request, "");
+        } else if (console_verbs[i].answer(&request) == 0) {
+            console_last_seq = request.seq;
+            console_last_crc = crc;
+        }
+        return;
+    }
+    (void)console_refuse((uint16_t)seq, PROTOCOL_ERR_VERB, "no such verb, help lists them");
+}
+
+void console_start(void) {
+    forecast_reset(&model, &console_states);
+    line_text("# shelfcast " PROTOCOL_FIRMWARE " on " BOARD_NAME);
+    line_end_log();
+    line_begin();
+    line_text("ready");
+    console_describe();
+    line_end();
+}
+
+void console_receive(uint8_t byte) {
+    switch (line_receive(byte, &console_line)) {
+    case LINE_PART:
+        break;
+    case LINE_WHOLE:
+        console_answer();
+        break;
+    case LINE_TOO_LONG:
+        console_begin(0, "err " PROTOCOL_ERR_LENGTH " lines end within ");
+        line_unsigned(BOARD_LINE_BYTES);
+        line_text(" bytes, newline included");
+        line_end();
+        break;
+    }
+}

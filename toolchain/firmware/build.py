@@ -1,0 +1,156 @@
+"""Build rendered sources into an image, with the same Makefile that a person would use."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from toolchain.board import Board, Core
+from toolchain.errors import CompileError, DoesNotFit, ToolMissing
+from toolchain.firmware.elf import Image, Memory, Symbol, read_image, read_object_symbols
+
+JOBS = 2
+
+Progress = Callable[[float, str], None]
+Which = Callable[[str], str | None]
+
+_OVERFLOW = re.compile(r"region `(\w+)' overflowed by (\d+) bytes?")
+_ERROR = re.compile(r"error:|undefined reference|multiple definition|ld: (?!warning)|assert", re.I)
+_COMPILES = re.compile(r" -c (\S+\.c) ")
+_STOP_S = 5.0
+"""How long make may take to stop its compilers when it is interrupted."""
+
+
+def _silent(_fraction: float, _words: str) -> None:
+    pass
+
+
+def build(
+    sources: Path,
+    board: Board,
+    core: Core,
+    *,
+    out: Path | None = None,
+    progress: Progress = _silent,
+    which: Which = shutil.which,
+) -> Image:
+    """Compile and link `sources` into `out` (the folder `build` in them unless given).
+
+    Raises:
+        ToolMissing: no compiler, no C library for it, or no make.
+        CompileError: the compiler or the linker refused; the message has its first complaint.
+        DoesNotFit: flash or RAM is too small; the message says by how much, and what is large.
+    """
+    compiler = f"{core.compiler}gcc"
+    if which(compiler) is None:
+        raise _missing(compiler, core.packages)
+    make = which("make")
+    if make is None:
+        raise _missing("make", ("make",))
+    folder = sources / "build" if out is None else out
+    arguments = ["-C", str(sources)]
+    if out is not None:
+        arguments.append(f"BUILD={Path(os.path.relpath(out, sources)).as_posix()}")
+    code, lines = _run_make(make, arguments, sources, progress)
+    if code != 0:
+        _refuse_by(lines, ["make", *arguments], folder, board, core)
+    progress(1.0, "built")
+    return read_image(folder / "firmware.elf")
+
+
+def _missing(program: str, packages: tuple[str, ...]) -> ToolMissing:
+    return ToolMissing(
+        f"{program}: not found. Install it: sudo apt-get install {' '.join(packages)}"
+    )
+
+
+def _run_make(
+    make: str, arguments: list[str], sources: Path, progress: Progress
+) -> tuple[int, list[str]]:
+    """Run make to its end and return its exit code and what it and its children said."""
+    total = len(list(sources.rglob("*.c")))
+    # A make above this one must not share its flags, nor a locale its words: they are parsed.
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "LANGUAGE")
+    } | {"LC_ALL": "C"}
+    lines: list[str] = []
+    compiled = 0
+    with subprocess.Popen(
+        [make, f"-j{JOBS}", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        env=environment,
+        encoding="utf-8",
+        errors="replace",
+    ) as process:
+        try:
+            for line in process.stdout or ():
+                lines.append(line.rstrip())
+                found = _COMPILES.search(line)
+                if found is not None:
+                    compiled += 1
+                    progress(min(compiled / (total + 1), 0.99), f"compiling {found[1]}")
+        except BaseException:
+            # Interrupted: make stops its compilers and removes what is half written.
+            process.terminate()
+            try:
+                process.wait(_STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            raise
+    return process.returncode, lines
+
+
+def _refuse_by(
+    lines: list[str], command: list[str], folder: Path, board: Board, core: Core
+) -> None:
+    """Raise the error that make's output means."""
+    over = {match[1]: int(match[2]) for line in lines if (match := _OVERFLOW.search(line))}
+    if over:
+        raise DoesNotFit(_does_not_fit(over, folder, board))
+    if any("nano.specs" in line and "error" in line for line in lines):
+        raise _missing(f"the C library of {core.compiler}gcc", core.packages)
+    complaints = [line for line in lines if _ERROR.search(line) and "make: ***" not in line]
+    first = (complaints or lines or ["make failed and said nothing"])[0].strip().rstrip(".")
+    more = f" (and {len(complaints) - 1} more)" if len(complaints) > 1 else ""
+    raise CompileError(f"{board.name}: {first}{more}. Repeat it: {shlex.join(command)}")
+
+
+def _does_not_fit(over: dict[str, int], folder: Path, board: Board) -> str:
+    """Say which memories are too small, by how much, and what fills them."""
+    objects = sorted(folder.rglob("*.o"))
+    parts = []
+    for region in board.memory:
+        if region.name not in over:
+            continue
+        memory: Memory = "flash" if region.kind == "flash" else "ram"
+        name = "flash" if memory == "flash" else "RAM"
+        stack = "" if memory == "flash" else f" ({board.stack_bytes:,} of it stack)"
+        largest = _largest(objects, memory, 3)
+        parts.append(
+            f"needs {region.bytes + over[region.name]:,} bytes of {name}{stack}, "
+            f"has {region.bytes:,}, {over[region.name]:,} too few; largest: "
+            + ", ".join(f"{symbol.name} {symbol.bytes:,}" for symbol in largest)
+        )
+    return (
+        f"{board.name}: {' and '.join(parts)}. Try a smaller --hidden or a larger board "
+        "(shelfcast fit shows which)."
+    )
+
+
+def _largest(objects: list[Path], memory: Memory, count: int) -> list[Symbol]:
+    symbols = [
+        symbol
+        for path in objects
+        for symbol in read_object_symbols(path)
+        if symbol.memory == memory
+    ]
+    return sorted(symbols, key=lambda symbol: (-symbol.bytes, symbol.name))[:count]

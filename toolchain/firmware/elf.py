@@ -1,0 +1,157 @@
+"""Read what a linked firmware occupies: the ELF file is the truth about flash and RAM."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from elftools.common.exceptions import ELFError
+from elftools.elf.constants import SH_FLAGS
+from elftools.elf.elffile import ELFFile
+
+from toolchain.errors import ToolError
+
+STACK_SECTION = ".stack"
+"""What the linker script keeps free for the stack; not counted as static RAM."""
+
+Memory = Literal["flash", "ram"]
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """A function or a variable; initialized variables count as `ram`, with a copy in flash."""
+
+    name: str
+    address: int
+    bytes: int
+    memory: Memory
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the image as the linker laid it out."""
+
+    name: str
+    address: int
+    bytes: int
+    memory: Memory
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Bytes that a flasher writes, from `address` on."""
+
+    address: int
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Image:
+    """A linked firmware."""
+
+    path: Path
+    """The ELF file."""
+    entry: int
+    flash_bytes: int
+    """From the first byte written to the last: code, constants, initial values, alignment."""
+    ram_bytes: int
+    """Variables, without the stack."""
+    sections: tuple[Section, ...]
+    symbols: tuple[Symbol, ...]
+    """Largest first."""
+    segments: tuple[Segment, ...]
+
+    def largest(self, count: int, memory: Memory = "flash") -> tuple[Symbol, ...]:
+        """Return the symbols that occupy most of a memory, largest first."""
+        return tuple(symbol for symbol in self.symbols if symbol.memory == memory)[:count]
+
+    def bytes_of(self, *prefixes: str, memory: Memory = "flash") -> int:
+        """Sum the symbols whose names start with one of `prefixes`, such as `model_`."""
+        return sum(
+            symbol.bytes
+            for symbol in self.symbols
+            if symbol.memory == memory and symbol.name.startswith(prefixes)
+        )
+
+    def symbol_at(self, address: int) -> Symbol | None:
+        """Return the function or variable that `address` lies in, such as a fault's `pc`."""
+        for symbol in self.symbols:
+            if symbol.address <= address < symbol.address + symbol.bytes:
+                return symbol
+        return None
+
+
+def read_image(path: Path) -> Image:
+    """Read a linked ELF file.
+
+    Raises:
+        ToolError: it is absent, or not an ELF file with segments to load.
+    """
+    try:
+        with path.open("rb") as stream:
+            elf = ELFFile(stream)
+            segments = tuple(
+                Segment(part["p_paddr"], part.data())
+                for part in elf.iter_segments()
+                if part["p_type"] == "PT_LOAD" and part["p_filesz"] > 0
+            )
+            sections = tuple(_sections(elf))
+            symbols = _symbols(elf)
+            entry: int = elf["e_entry"]
+    except FileNotFoundError as cause:
+        raise ToolError(f"{path}: no such file. `shelfcast build` makes it.") from cause
+    except (ELFError, OSError) as cause:
+        raise ToolError(f"{path}: not an ELF file: {cause}.") from cause
+    if not segments:
+        raise ToolError(f"{path}: has nothing to load. Build it again: shelfcast build.")
+    return Image(
+        path=path,
+        entry=entry,
+        flash_bytes=max(part.address + len(part.data) for part in segments)
+        - min(part.address for part in segments),
+        ram_bytes=sum(
+            section.bytes
+            for section in sections
+            if section.memory == "ram" and section.name != STACK_SECTION
+        ),
+        sections=sections,
+        symbols=symbols,
+        segments=segments,
+    )
+
+
+def read_object_symbols(path: Path) -> tuple[Symbol, ...]:
+    """Read the functions and variables of an object file that is not linked yet, largest first."""
+    with path.open("rb") as stream:
+        return _symbols(ELFFile(stream))
+
+
+def _sections(elf: Any) -> list[Section]:
+    """List the sections that occupy memory."""
+    return [
+        Section(part.name, part["sh_addr"], part["sh_size"], _memory(part))
+        for part in elf.iter_sections()
+        if part["sh_flags"] & SH_FLAGS.SHF_ALLOC and part["sh_size"] > 0
+    ]
+
+
+def _symbols(elf: Any) -> tuple[Symbol, ...]:
+    table = elf.get_section_by_name(".symtab")
+    found = []
+    for symbol in table.iter_symbols() if table is not None else ():
+        index = symbol["st_shndx"]
+        if symbol["st_size"] == 0 or not isinstance(index, int):
+            continue
+        section = elf.get_section(index)
+        if not section["sh_flags"] & SH_FLAGS.SHF_ALLOC:
+            continue
+        # Bit 0 of a function's address says that it is Thumb code.
+        thumb = symbol["st_info"]["type"] == "STT_FUNC" and elf["e_machine"] == "EM_ARM"
+        address = symbol["st_value"] & ~1 if thumb else symbol["st_value"]
+        found.append(Symbol(symbol.name, address, symbol["st_size"], _memory(section)))
+    return tuple(sorted(found, key=lambda symbol: (-symbol.bytes, symbol.name, symbol.address)))
+
+
+def _memory(section: Any) -> Memory:
+    return "ram" if section["sh_flags"] & SH_FLAGS.SHF_WRITE else "flash"
