@@ -1,0 +1,131 @@
+"""A run folder: the files of every stage, and the manifest that says what each was made from.
+
+A stage is skipped when its inputs have not changed and its outputs are still what it wrote. That
+makes a run resumable: whatever was interrupted is done again, and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toolchain.errors import RunError
+from toolchain.files import sha256_of, write_atomically
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A folder such as `runs/complete_journey`."""
+
+    path: Path
+
+    # Where every stage's files are. One project's stages lie at the top, a board's below its name.
+
+    @property
+    def dataset(self) -> Path:
+        """Sales, scaling, and which windows are held out."""
+        return self.path / "windows.npz"
+
+    @property
+    def float_model(self) -> Path:
+        """The trained network."""
+        return self.path / "float.h5"
+
+    @property
+    def model(self) -> Path:
+        """The quantized network."""
+        return self.path / "model.tflite"
+
+    @property
+    def host_forecasts(self) -> Path:
+        """What the float network and LiteRT forecast for the held-out windows."""
+        return self.path / "forecasts.npz"
+
+    def sources(self, board: str) -> Path:
+        """The firmware's C sources."""
+        return self.path / board / "sources"
+
+    def image(self, board: str) -> Path:
+        """The linked firmware."""
+        return self.path / board / "image" / "firmware.elf"
+
+    def validation(self, board: str) -> Path:
+        """The verdict, as JSON."""
+        return self.path / board / "validation.json"
+
+    def picture(self, board: str) -> Path:
+        """A few series: sold, forecast by the float network, forecast by the device."""
+        return self.path / board / "forecasts.png"
+
+    def do(
+        self,
+        stage: str,
+        inputs: Mapping[str, Any],
+        outputs: Sequence[Path],
+        work: Callable[[], None],
+    ) -> bool:
+        """Do the work of a stage unless it is done; return whether it was.
+
+        Args:
+            stage: its name, with the board's where there is one.
+            inputs: all that the outputs depend on, as JSON values (files by their hash).
+            outputs: what the work writes.
+            work: writes the outputs.
+        """
+        key = _hash_of(inputs)
+        if self._is_done(stage, key, outputs):
+            return False
+        self.forget(stage)
+        work()
+        self._remember(stage, key, outputs)
+        return True
+
+    def _is_done(self, stage: str, key: str, outputs: Sequence[Path]) -> bool:
+        entry = self._manifest().get(stage)
+        if not isinstance(entry, dict) or entry.get("inputs") != key:
+            return False
+        return all(
+            output.exists()
+            and entry.get("outputs", {}).get(self._name(output)) == sha256_of(output)
+            for output in outputs
+        )
+
+    def _remember(self, stage: str, key: str, outputs: Sequence[Path]) -> None:
+        hashes = {self._name(output): sha256_of(output) for output in outputs}
+        self._write({**self._manifest(), stage: {"inputs": key, "outputs": hashes}})
+
+    def forget(self, stage: str) -> None:
+        """Have a stage done again the next time."""
+        manifest = self._manifest()
+        if manifest.pop(stage, None) is not None:
+            self._write(manifest)
+
+    def _manifest(self) -> dict[str, Any]:
+        path = self.path / MANIFEST
+        try:
+            manifest = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as cause:
+            raise RunError(
+                f"{path}: cannot be read: {cause}. Delete it; every stage is then done again."
+            ) from cause
+        return manifest if isinstance(manifest, dict) else {}
+
+    def _write(self, manifest: dict[str, Any]) -> None:
+        text = json.dumps(manifest, indent=2, sort_keys=True)
+        write_atomically(self.path / MANIFEST, text + "\n")
+
+    def _name(self, output: Path) -> str:
+        return output.relative_to(self.path).as_posix()
+
+
+def _hash_of(inputs: Mapping[str, Any]) -> str:
+    text = json.dumps(inputs, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,206 @@
+"""Replay held-out windows on a device and compare everything it says with the host's reference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toolchain.device.session import Session
+from toolchain.graph import reference
+from toolchain.graph.types import Graph, Int8
+from toolchain.progress import Progress, part, silent
+from toolchain.verdict.plan import Plan
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """Where a device first said something else than the host."""
+
+    window: int
+    step: int | None
+    """None: only the outputs were compared."""
+    layer: int | None
+    unit: int
+    what: str
+    """`hidden`, `cell` or `output`."""
+    expected: int
+    got: int
+    input_arrived: bool
+    """The device holds the window that was sent: the arithmetic differs, not the link."""
+
+    def __str__(self) -> str:
+        place = f"window {self.window}"
+        if self.step is not None:
+            place += f", step {self.step}, LSTM {self.layer}"
+        hint = {
+            "cell": " The input, forget or cell gate of that step differs.",
+            "hidden": " The cell is right: the output gate or the tanh of that step differs.",
+            "output": "",
+        }[self.what]
+        sent = "" if self.input_arrived else " The device holds another window than was sent."
+        return (
+            f"{place}, {self.what} {self.unit}: the device says {self.got}, "
+            f"the host {self.expected}.{hint}{sent}"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Replay:
+    """What a device said, and where it differs from the host."""
+
+    windows: NDArray[np.intp]
+    host: Int8  # (windows, outputs)
+    device: Int8  # (windows, outputs)
+    ticks: NDArray[np.int64]
+    """(windows), the device's clock during each forecast."""
+    values_compared: int
+    """Hidden values and cells."""
+    state_mismatches: int
+    state_windows: int
+    sequences: int
+    sequence_windows: int
+    sequence_mismatches: int
+    divergence: Divergence | None
+    stack_bytes: int
+    stack_used: int
+
+    @property
+    def mismatches(self) -> int:
+        """Windows of which at least one output differs."""
+        return int((self.host != self.device).any(axis=1).sum())
+
+    @property
+    def max_lsb(self) -> int:
+        """Largest difference of an output, in steps of its scale."""
+        return int(np.abs(self.host.astype(int) - self.device.astype(int)).max(initial=0))
+
+    @property
+    def exact(self) -> bool:
+        """Nothing differs."""
+        return not (self.mismatches or self.state_mismatches or self.sequence_mismatches)
+
+
+def replay(
+    session: Session, graph: Graph, inputs: Int8, plan: Plan, progress: Progress = silent
+) -> Replay:
+    """Run a plan on a device.
+
+    Args:
+        session: with a device that holds `graph`.
+        inputs: (held-out windows, steps, features), quantized.
+        plan: indices into `inputs`.
+
+    Raises:
+        DeviceError: the device or the link failed.
+    """
+    host = reference.run(graph, inputs[plan.windows]).outputs
+    device, ticks = _outputs(session, inputs[plan.windows], part(progress, 0.0, 0.75))
+    divergence = _first_output(session, inputs, plan.windows, host, device)
+    states = _states(session, graph, inputs, plan.traced, part(progress, 0.75, 0.95))
+    sequence_mismatches = _sequences(session, graph, inputs, plan, part(progress, 0.95, 1.0))
+    stack_bytes, stack_used = session.stack()
+    return Replay(
+        windows=plan.windows,
+        host=host,
+        device=device,
+        ticks=ticks,
+        values_compared=states.compared,
+        state_mismatches=states.mismatches,
+        state_windows=len(plan.traced),
+        sequences=len(plan.sequences),
+        sequence_windows=plan.sequences.size,
+        sequence_mismatches=sequence_mismatches,
+        # The place inside a window says more than the output it led to.
+        divergence=states.divergence or divergence,
+        stack_bytes=stack_bytes,
+        stack_used=stack_used,
+    )
+
+
+def _outputs(session: Session, windows: Int8, progress: Progress) -> tuple[Int8, NDArray[np.int64]]:
+    """Forecast every window after a reset: (windows, outputs), ticks (windows)."""
+    outputs = np.zeros((len(windows), session.greeting.outputs), np.int8)
+    ticks = np.zeros(len(windows), np.int64)
+    for number, window in enumerate(windows):
+        outputs[number], ticks[number] = session.forecast(window)
+        progress((number + 1) / len(windows), f"window {number + 1:,} of {len(windows):,}")
+    return outputs, ticks
+
+
+def _first_output(
+    session: Session, inputs: Int8, windows: NDArray[np.intp], host: Int8, device: Int8
+) -> Divergence | None:
+    different = np.argwhere(host != device)
+    if not len(different):
+        return None
+    row, unit = (int(place) for place in different[0])
+    window = int(windows[row])
+    session.load(inputs[window])
+    return Divergence(
+        window=window,
+        step=None,
+        layer=None,
+        unit=unit,
+        what="output",
+        expected=int(host[row, unit]),
+        got=int(device[row, unit]),
+        input_arrived=np.array_equal(session.read_input(), inputs[window]),
+    )
+
+
+@dataclass(frozen=True)
+class _States:
+    compared: int
+    mismatches: int
+    divergence: Divergence | None
+
+
+def _states(
+    session: Session, graph: Graph, inputs: Int8, traced: NDArray[np.intp], progress: Progress
+) -> _States:
+    """Feed windows step by step and compare every h and c with the reference."""
+    expected = reference.run(graph, inputs[traced], trace=True)
+    compared, mismatches, divergence = 0, 0, None
+    for row, window in enumerate(traced):
+        session.reset()
+        for step in range(graph.steps):
+            session.step(inputs[window, step])
+            for layer in range(len(graph.lstms)):
+                hidden, cells = session.state(layer)
+                # Cells first: a hidden value is computed from its cell.
+                for what, mine, theirs in (
+                    ("cell", expected.cells[layer][row, step], cells),
+                    ("hidden", expected.hidden[layer][row, step], hidden),
+                ):
+                    different = np.flatnonzero(mine != theirs)
+                    compared += mine.size
+                    mismatches += different.size
+                    if different.size and divergence is None:
+                        unit = int(different[0])
+                        divergence = Divergence(
+                            window=int(window), step=step, layer=layer, unit=unit, what=what,
+                            expected=int(mine[unit]), got=int(theirs[unit]), input_arrived=True,
+                        )  # fmt: skip
+        progress((row + 1) / len(traced), f"states of window {row + 1} of {len(traced)}")
+    return _States(compared, mismatches, divergence)
+
+
+def _sequences(session: Session, graph: Graph, inputs: Int8, plan: Plan, progress: Progress) -> int:
+    """Carry the state through consecutive windows; count the windows whose outputs differ."""
+    count, length = plan.sequences.shape
+    state = reference.zero_state(graph, count)
+    expected = []
+    for place in range(length):
+        forecasts = reference.run(graph, inputs[plan.sequences[:, place]], initial=state)
+        state = forecasts.state
+        expected.append(forecasts.outputs)
+    mismatches = 0
+    for number, sequence in enumerate(plan.sequences):
+        session.reset()
+        for place, window in enumerate(sequence):
+            outputs, _ = session.forecast(inputs[window], keep=True)
+            mismatches += int((outputs != expected[place][number]).any())
+        progress((number + 1) / count, f"sequence {number + 1} of {count}")
+    return mismatches
