@@ -1,7 +1,7 @@
 """Each known way to get the arithmetic slightly wrong is seen by the models we test with.
 
-A trap is sprung in a copy of the engine; the comparison with the reference must then fail. These are
-tests of the tests: without them, a model that saturates nothing would pass everything.
+A trap is sprung in a copy of the engine; the comparison with the reference must then fail. These
+are tests of the tests: without them, a model that saturates nothing would pass everything.
 
 Saturating the two products of the cell update can not be seen: gates are at most 1, so the products
 stay inside int16 for every cell scale that is supported.

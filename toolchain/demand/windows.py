@@ -149,8 +149,7 @@ def prepare(sales: Sales, data: Data, network: Network) -> Dataset:
 def save_dataset(path: Path, dataset: Dataset) -> None:
     """Write a dataset as one .npz; the same dataset gives the same bytes.
 
-    Windows are stored as which day of which series they forecast, and cut again when loaded: a
-    28th of the size.
+    Windows are stored as the series and the day they forecast, and cut again when loaded.
     """
     splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
     arrays: dict[str, NDArray[np.generic]] = {
