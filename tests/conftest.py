@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -36,3 +41,85 @@ def make_windows() -> Callable[[Graph, int], np.ndarray]:
         return windows
 
     return make
+
+
+SMALL_PROJECT = """\
+name = "small"
+
+[data]
+source = "synthetic"
+validation_days = 30
+test_days = 30
+
+[network]
+hidden = [6]
+window = 14
+epochs = 2
+batch_size = 256
+learning_rate = 0.02
+
+[compression]
+representative_windows = 64
+
+[validation]
+windows = 60
+state_windows = 4
+sequences = 3
+"""
+
+
+@dataclass(frozen=True)
+class Shell:
+    """Runs the installed command, as its user does."""
+
+    folder: Path
+
+    @property
+    def program(self) -> Path:
+        return Path(sys.executable).with_name("shelfcast")
+
+    def run(self, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(self.program), *map(str, arguments)],
+            cwd=self.folder,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+
+    def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
+        """Start the command in a process group of its own, as a terminal does."""
+        return subprocess.Popen(
+            [str(self.program), *map(str, arguments)],
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    """A shell in an empty folder."""
+    return Shell(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which a small project was deployed once. Copy it before changing it."""
+    folder = tmp_path_factory.mktemp("deployed")
+    (folder / "shelfcast.toml").write_text(SMALL_PROJECT)
+    result = Shell(folder).run("deploy")
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+@pytest.fixture
+def deployed_copy(deployed: Path, tmp_path: Path) -> Shell:
+    """A shell in a folder of one's own, in which the small project is deployed."""
+    folder = tmp_path / "deployed"
+    shutil.copytree(deployed, folder)
+    return Shell(folder)

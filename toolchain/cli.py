@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -60,6 +61,8 @@ Limit = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 HERE = Path()
+INTERRUPTED = 130
+"""Exit code after Ctrl-C; the parser of the command line turns it into this too."""
 
 
 @app.callback(invoke_without_command=True)
@@ -214,16 +217,16 @@ def flash(
     run: RunPath = None,
     board: BoardName = None,
     boards: BoardsDir = None,
-    port: Port = None,
     as_json: Json = False,
 ) -> None:
     """Write the image onto the board, verify it, and see that it answers.
 
-    An emulated board is flashed through its debug port and verified byte for byte. It forgets when
-    it is switched off, so `validate` and `deploy` flash it again.
+    Emulated boards only: they are flashed through their debug port and verified byte for byte. They
+    forget when they are switched off, so `validate` and `deploy` flash them again. For a real board,
+    write the image (`shelfcast build` names it) with its own tool, then `shelfcast validate --port`.
     """
     console = Console(as_json=as_json)
-    job = pipeline.open_job(project, run=run, board=board, boards=boards, port=port)
+    job = pipeline.open_job(project, run=run, board=board, boards=boards)
     result = pipeline.flash(job, console.report)
     console.result(result, f"{job.board.name} runs the image. Next: shelfcast validate")
 
@@ -318,7 +321,7 @@ def _print_verdict(console: Console, job: pipeline.Job, verdict: dict[str, Any])
         raise typer.Exit(1)
 
 
-def _columns(rows: list[tuple[str, ...]]) -> str:
+def _columns(rows: Sequence[tuple[str, ...]]) -> str:
     """Align a table; numbers to the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []
@@ -343,8 +346,7 @@ def main() -> None:
             console.result({"error": type(error).__name__, "message": str(error)}, "")
         code = error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        console.say("interrupted; what was finished is kept, the next call goes on from there")
-        code = 130
+        code = INTERRUPTED
     except BrokenPipeError:
         # Whoever read stdout has gone; nothing more can be said there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -352,4 +354,6 @@ def main() -> None:
     except typer.TyperException as error:
         console.error(str(error))
         code = 2
+    if code == INTERRUPTED:
+        console.say("interrupted; what was finished is kept, the next call goes on from there")
     sys.exit(code if isinstance(code, int) else 0)

@@ -71,10 +71,10 @@ class _StageLine:
         self._name = name
         self._started = time.monotonic()
         self._drawn = 0.0
-        self._told = 0
+        self._told = -1
 
     def progress(self, fraction: float, words: str) -> None:
-        """Move the bar; without a terminal, print a line at every quarter."""
+        """Move the bar; without a terminal, print a line at the start and at every quarter."""
         now = time.monotonic()
         if self._console.live:
             if now - self._drawn >= _REDRAW_S:

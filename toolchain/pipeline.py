@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from toolchain import __version__
 from toolchain.board import Board, boards_dir, find_board, read_cores
-from toolchain.errors import ProjectError, RunError
+from toolchain.errors import BoardError, ProjectError, RunError
 from toolchain.files import sha256_of, write_atomically
 from toolchain.progress import Progress
 from toolchain.project import Network, Project, find_project, read_project
@@ -311,26 +311,27 @@ def flash(job: Job, report: Report) -> dict[str, Any]:
 
     image = job.run.image(job.board.name)
     _need(image, "build", job.board)
+    if job.port is not None:
+        raise BoardError(
+            f"{job.board.name}: a board at a port is not written to. Write {image} with its own "
+            f"tool, then run: shelfcast validate --port {job.port}"
+        )
     graph = load_graph(job.run.model)
     with (
         report("flash") as stage,
-        open_device(
-            job.board, image, port=job.port, model_crc=graph.crc32, progress=stage.progress
-        ) as session,
+        open_device(job.board, image, model_crc=graph.crc32, progress=stage.progress) as session,
     ):
         greeting = session.greeting
-        what = "flashed, verified, and answering" if job.port is None else "answering"
         stage.result(
-            f"{what} at {session.port}: firmware {greeting.firmware}, "
+            f"flashed, verified, and answering: firmware {greeting.firmware}, "
             f"model {greeting.model_crc:08x}",
             skipped=False,
         )
         return {
             "board": greeting.board,
-            "port": session.port,
             "firmware": greeting.firmware,
             "model_crc": f"{greeting.model_crc:08x}",
-            "emulated": job.port is None,
+            "emulated": True,
         }
 
 

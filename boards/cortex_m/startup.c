@@ -134,13 +134,19 @@ static void startup_put_hex(const char *key, uint32_t value) {
     }
 }
 
-// The stack may be what is broken: note where it was, and go on with a fresh one.
+// The stack may be what is broken: keep it while the frame lies in it with room below for the
+// report, else begin a fresh one, which must not lie over a frame that is worth reading.
 __attribute__((naked)) void startup_fault(void) {
     __asm__ volatile("mrs r0, msp\n"
                      "mrs r1, ipsr\n"
-                     "ldr r2, =link_stack_top\n"
-                     "msr msp, r2\n"
-                     "b startup_report\n");
+                     "ldr r2, =link_stack_limit + 256\n"
+                     "ldr r3, =link_stack_top\n"
+                     "cmp r0, r2\n"
+                     "blo 1f\n"
+                     "cmp r0, r3\n"
+                     "blo 2f\n"
+                     "1: msr msp, r3\n"
+                     "2: b startup_report\n");
 }
 
 // Say what happened, then restart the chip. A fault in here locks the core up: it reads nothing

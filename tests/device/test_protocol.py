@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import zlib
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -198,3 +199,52 @@ def test_texts_can_be_pasted_into_a_c_header() -> None:
         assert text.isascii()
         assert text.isprintable() or not text
         assert not set(text) & set('"\\')
+
+
+# The page that shows the bytes.
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "protocol.md"
+
+
+def code(text: str) -> str:
+    return f"`{text}`" if text else ""
+
+
+def test_the_page_has_every_verb_and_code() -> None:
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    verbs = [
+        f"| `{verb.name}` | {code(verb.arguments)} | {code(verb.answer)} | {verb.meaning} |"
+        for verb in protocol.VERBS
+    ]
+    codes = [f"| `{item.name}` | {item.meaning} |" for item in protocol.ERROR_CODES]
+    start = lines.index("| verb | arguments | answer | meaning |") + 2
+    refusals = lines.index("| code | meaning |") + 2
+
+    assert lines[start : start + len(verbs) + 1] == [*verbs, ""]
+    assert lines[refusals : refusals + len(codes) + 1] == [*codes, ""]
+
+
+def test_the_pages_conversation_is_in_the_grammar() -> None:
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    answers = [line[2:].encode() for line in lines if line.startswith("< ") and line[2] != "#"]
+    requests = [line[2:].encode() for line in lines if line.startswith("> @")]
+
+    assert {decode_answer(line).kind for line in answers} == {"ok", "err", "ready"}
+    for line in requests:
+        body, _, seal = line.rpartition(b" *")
+        assert seal == b"%08x" % zlib.crc32(body) or seal == b"00000000"
+
+
+def test_the_pages_bytes_are_those_of_a_greeting() -> None:
+    words = next(line for line in PAGE.read_text(encoding="utf-8").splitlines() if "68 65" in line)
+
+    assert bytes.fromhex(words.split("    ")[0]) == encode_request(1, "hello")
+
+
+def test_the_page_names_every_key_of_the_greeting() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    hello = next(verb for verb in protocol.VERBS if verb.name == "hello")
+
+    for key in hello.answer.replace("=", "").split():
+        assert f"`{key}`" in text
+    assert set(VALUES) == set(hello.answer.replace("=", "").split())

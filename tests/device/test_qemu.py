@@ -14,7 +14,7 @@ import pytest
 
 from toolchain.board import Board, Emulator
 from toolchain.device.link import Link, open_link
-from toolchain.device.qemu import QemuBoard, instructions
+from toolchain.device.qemu import QemuBoard
 from toolchain.device.session import Session
 from toolchain.errors import EmulatorDied, FlashError, ToolMissing
 
@@ -232,15 +232,6 @@ def test_a_board_without_an_emulator_is_not_emulated(netduino: Board) -> None:
 
     with pytest.raises(ValueError, match="netduinoplus2 has no emulator"):
         QemuBoard(bare)
-    assert instructions(bare, 1000) is None
-
-
-@pytest.mark.parametrize(("ticks", "count"), [(0, 0), (168_000, 15_625), (1075, 100)])
-def test_ticks_are_instructions_when_time_counts_them(
-    netduino: Board, ticks: int, count: int
-) -> None:
-    # 168 MHz ticks of 5.95 ns; an instruction takes 64 ns.
-    assert instructions(netduino, ticks) == count
 
 
 def test_messages_of_the_emulator_stay_on_one_line(netduino: Board, qemu: str) -> None:

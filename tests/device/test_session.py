@@ -128,6 +128,17 @@ def test_a_window_longer_than_a_line_is_sent_in_pieces(bench: SimpleNamespace, t
     assert device.executed.count("load") == 7
 
 
+def test_a_slow_board_with_a_large_network_gets_its_time(
+    bench: SimpleNamespace, talk: Talk
+) -> None:
+    device = bench.ToyDevice()
+    device.values |= {"steps": "365", "hidden": "256,256", "clock": "8000000"}
+    session = talk(device.answer)
+
+    # 365 steps of 4 * 256 * (3 + 256 + 256 + 256) multiplications, 200 cycles each.
+    assert session._work_s(365) == pytest.approx(10 + 365 * 4 * 256 * 771 * 200 / 8e6)
+
+
 def test_the_stack_is_measured(bench: SimpleNamespace, talk: Talk) -> None:
     assert talk(bench.ToyDevice().answer).stack() == (4096, 612)
 

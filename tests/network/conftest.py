@@ -45,15 +45,15 @@ class Trained:
 
 
 @pytest.fixture
-def make_windows() -> Callable[..., Windows]:
+def cut() -> Callable[..., Windows]:
     return cut_windows
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """Two LSTM layers of different sizes: a mix-up of them cannot go unseen."""
-    windows, validation = cut_windows(120), cut_windows(40, seed=2)
-    network = Network(window=STEPS, hidden=(5, 4), epochs=2, batch_size=32, learning_rate=0.02)
+    windows, validation = cut_windows(240), cut_windows(40, seed=2)
+    network = Network(window=STEPS, hidden=(5, 4), epochs=4, batch_size=16, learning_rate=0.05)
     folder = tmp_path_factory.mktemp("trained")
     said: list[tuple[float, str]] = []
     history = train(

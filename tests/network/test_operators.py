@@ -3,12 +3,14 @@ from __future__ import annotations
 import pytest
 
 from toolchain.errors import ConversionError
-from toolchain.network.backend import keras, quiet, tf
 from toolchain.network.operators import check_operators, operator_names
 
 
-def float_tflite(layers) -> bytes:
+def float_tflite(*, keras_3: bool) -> bytes:
     """Convert layers of either Keras to a float .tflite for windows of 6 x 2."""
+    from toolchain.network.backend import keras, quiet, tf
+
+    layers = tf.keras if keras_3 else keras
     model = layers.Sequential(
         [layers.layers.Input((6, 2)), layers.layers.LSTM(4), layers.layers.Dense(1)]
     )
@@ -28,7 +30,7 @@ def test_each_layer_is_one_operator(converted) -> None:
 
 def test_a_float_model_is_refused() -> None:
     with pytest.raises(ConversionError) as error:
-        check_operators(float_tflite(keras), "model.tflite")
+        check_operators(float_tflite(keras_3=False), "model.tflite")
 
     assert str(error.value) == (
         "model.tflite: its input is FLOAT32; only INT8 can be deployed. Convert with full integer "
@@ -37,7 +39,7 @@ def test_a_float_model_is_refused() -> None:
 
 
 def test_a_keras_3_model_is_refused_for_its_while() -> None:
-    model = float_tflite(tf.keras)
+    model = float_tflite(keras_3=True)
     index = operator_names(model).index("WHILE")
 
     with pytest.raises(ConversionError) as error:

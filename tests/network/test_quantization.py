@@ -39,8 +39,8 @@ def test_output_range_holds_every_training_forecast(trained, converted) -> None:
     assert forecasts.max() <= high + step
 
 
-def test_representative_windows_are_the_same_for_the_same_seed(make_windows) -> None:
-    windows = make_windows(100)
+def test_representative_windows_are_the_same_for_the_same_seed(cut) -> None:
+    windows = cut(100)
 
     drawn = representative(windows, 20, 1)
 
@@ -51,15 +51,15 @@ def test_representative_windows_are_the_same_for_the_same_seed(make_windows) -> 
 
 
 @pytest.mark.parametrize("count", [100, 101, 5000])
-def test_representative_windows_are_all_when_that_many_are_asked_for(make_windows, count) -> None:
-    windows = make_windows(100)
+def test_representative_windows_are_all_when_that_many_are_asked_for(cut, count) -> None:
+    windows = cut(100)
 
     assert np.array_equal(representative(windows, count, 1, windows.targets), windows.inputs)
 
 
 @pytest.mark.parametrize("count", [2, 3, 16, 64, 99])
-def test_representative_windows_hold_the_widest_forecasts(make_windows, count) -> None:
-    windows = make_windows(100)
+def test_representative_windows_hold_the_widest_forecasts(cut, count) -> None:
+    windows = cut(100)
     forecasts = windows.targets
 
     drawn = representative(windows, count, 1, forecasts)
@@ -69,8 +69,8 @@ def test_representative_windows_hold_the_widest_forecasts(make_windows, count) -
         assert (drawn == windows.inputs[widest]).all(axis=(1, 2)).any()
 
 
-def test_one_representative_window_is_possible(make_windows) -> None:
-    windows = make_windows(100)
+def test_one_representative_window_is_possible(cut) -> None:
+    windows = cut(100)
 
     assert representative(windows, 1, 1, windows.targets).shape == (1, 6, 2)
 

@@ -37,17 +37,6 @@ os.execv(command[0], command)
 """
 
 
-def instructions(board: Board, ticks: int) -> int | None:
-    """Convert ticks under emulation into instructions; None for a board without emulator.
-
-    With `-icount shift=s` an instruction takes 2**s virtual nanoseconds, and the board's timer
-    ticks in virtual time.
-    """
-    if board.emulator is None:
-        return None
-    return round(ticks * 1e9 / (board.clock_hz << board.emulator.icount_shift))
-
-
 class QemuBoard:
     """An emulated board, from power-on until its `with` block ends.
 

@@ -41,14 +41,15 @@ from toolchain.errors import (
 TRIES = 3
 ANSWER_TIMEOUT_S = 2.0
 """For one try at a request that takes the device no time worth mentioning."""
-FORECAST_TIMEOUT_S = 30.0
-"""For the last try at a forecast: ten times what the largest model takes on the slowest board."""
 HELLO_TIMEOUT_S = 6.0
 """For the first words: some boards sit in their boot loader for seconds after the port opened."""
 
 _HELLO_EVERY_S = 0.5
 _SETTLE_S = 0.1
 """After a damaged line: silence this long, and the answer is not coming any more."""
+_FORECAST_S = 10.0
+_CYCLES_PER_MAC = 200
+"""Our engine takes 5 to 12 instructions on a Cortex-M; an 8-bit core takes several times that."""
 _BITS_PER_BYTE = 10
 """On the wire: start bit, eight, stop bit."""
 _LONGEST_ANSWER = 1_700
@@ -56,7 +57,7 @@ _LONGEST_ANSWER = 1_700
 _ALIVE_EVERY_S = 0.25
 _DYING_S = 1.0
 _BOOT_S = 0.5
-_LOG_LINES = 8
+_LOG_LINES = 32
 _SHOWN = 100
 """Characters of foreign text worth showing in a message."""
 
@@ -235,11 +236,12 @@ class Session:
         return _from_bytes(data).reshape(greeting.steps, greeting.features)
 
     def run(
-        self, *, keep: bool = False, timeout_s: float = FORECAST_TIMEOUT_S
+        self, *, keep: bool = False, timeout_s: float | None = None
     ) -> tuple[NDArray[np.int8], int]:
         """Forecast from the window that was loaded: (outputs), ticks. `keep`: states go on."""
         words = ("keep",) if keep else ()
-        answer = self.request("run", *words, timeout_s=timeout_s)
+        patience_s = self._work_s(self.greeting.steps) if timeout_s is None else timeout_s
+        answer = self.request("run", *words, timeout_s=patience_s)
         data = self._bytes(answer, "out", self.greeting.outputs)
         return _from_bytes(data), self._number(answer, "ticks")
 
@@ -248,25 +250,27 @@ class Session:
         window: NDArray[np.int8],
         *,
         keep: bool = False,
-        timeout_s: float = FORECAST_TIMEOUT_S,
+        timeout_s: float | None = None,
     ) -> tuple[NDArray[np.int8], int]:
         """Load a window (steps, features) and run it: (outputs), ticks of the device's clock.
 
         Args:
             window: quantized.
             keep: go on from the states as they are, instead of from the zero state.
-            timeout_s: how long the arithmetic alone may take on this board.
+            timeout_s: how long the arithmetic alone may take; None: a guess, much too long,
+                from the size of the network and the clock of the board.
         """
         self.load(window)
         return self.run(keep=keep, timeout_s=timeout_s)
 
     def step(
-        self, sample: NDArray[np.int8], *, timeout_s: float = FORECAST_TIMEOUT_S
+        self, sample: NDArray[np.int8], *, timeout_s: float | None = None
     ) -> tuple[NDArray[np.int8] | None, int]:
         """Feed one sample (features): (outputs), ticks; no outputs from a whole-sequence head."""
         greeting = self.greeting
         data = _int8(sample, (greeting.features,)).tobytes()
-        answer = self.request("step", data.hex(), timeout_s=timeout_s)
+        patience_s = self._work_s(1) if timeout_s is None else timeout_s
+        answer = self.request("step", data.hex(), timeout_s=patience_s)
         ticks = self._number(answer, "ticks")
         if greeting.whole_sequence:
             return None, ticks
@@ -512,6 +516,16 @@ class Session:
     def _next_seq(self) -> int:
         self._seq = self._seq + 1 if self._seq < MAX_SEQ else MIN_SEQ
         return self._seq
+
+    def _work_s(self, steps: int) -> float:
+        """Return a time in which any board that works has done `steps` steps."""
+        greeting = self.greeting
+        macs = 0
+        inputs = greeting.features
+        for size in greeting.hidden:
+            macs += 4 * size * (inputs + size)
+            inputs = size
+        return _FORECAST_S + steps * macs * _CYCLES_PER_MAC / greeting.clock_hz
 
     def _wire_s(self, sent: int) -> float:
         """Return how long a request and the longest answer take on the wire."""

@@ -101,7 +101,7 @@ def refuse_not_finite(values: NDArray[np.floating], name: str) -> None:
     Raises:
         DataError: names the first window that holds one.
     """
-    bad = np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1))
+    bad = np.flatnonzero(~np.isfinite(values).all(axis=tuple(range(1, values.ndim))))
     if bad.size:
         raise DataError(
             f"{name}: {bad.size:,} of {len(values):,} windows hold NaN or infinity, the first is "
