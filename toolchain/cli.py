@@ -221,9 +221,10 @@ def flash(
 ) -> None:
     """Write the image onto the board, verify it, and see that it answers.
 
-    Emulated boards only: they are flashed through their debug port and verified byte for byte. They
-    forget when they are switched off, so `validate` and `deploy` flash them again. For a real board,
-    write the image (`shelfcast build` names it) with its own tool, then `shelfcast validate --port`.
+    Emulated boards only: they are flashed through their debug port and verified byte for byte.
+    They forget when they are switched off, so `validate` and `deploy` flash them again. For a real
+    board, write the image (`shelfcast build` names it) with its own tool, then
+    `shelfcast validate --port`.
     """
     console = Console(as_json=as_json)
     job = pipeline.open_job(project, run=run, board=board, boards=boards)

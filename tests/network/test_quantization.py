@@ -75,15 +75,28 @@ def test_one_representative_window_is_possible(cut) -> None:
     assert representative(windows, 1, 1, windows.targets).shape == (1, 6, 2)
 
 
-def test_a_truncated_model_is_refused_and_nothing_written(trained, samples, tmp_path: Path) -> None:
-    model = tmp_path / "float.h5"
-    model.write_bytes(trained.model.read_bytes()[:3000])
+def test_a_model_that_the_converter_cannot_read_is_refused(
+    trained, samples, tmp_path: Path
+) -> None:
+    refusing = standing_in(
+        "from toolchain.errors import ModelError; raise ModelError('float.h5: damaged.')"
+    )
 
     with pytest.raises(ModelError) as error:
-        quantize(model, samples, tmp_path / "model.tflite")
+        quantize(trained.model, samples, tmp_path / "model.tflite", converter=refusing)
 
-    assert str(error.value).startswith(f"{model}: not a Keras 2 model that can be read: ")
-    assert list(tmp_path.iterdir()) == [model]
+    assert str(error.value) == "float.h5: damaged."
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_is_not_hdf5_is_refused_before_the_converter_starts(
+    samples, tmp_path: Path
+) -> None:
+    model = tmp_path / "float.h5"
+    model.write_bytes(b"")
+
+    with pytest.raises(ModelError, match=r": its first bytes are missing, not 8948"):
+        quantize(model, samples, tmp_path / "model.tflite", converter=("false",))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to die from")

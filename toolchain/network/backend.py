@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator
 
 # Read by TensorFlow's C++ when it is loaded: too late afterwards. oneDNN chooses its kernels, and
-# with them the order of its sums, by the processor it finds.
+# with them the order of its sums, by the processor it finds; a GPU would have its own.
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
