@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,6 +12,16 @@ from pydantic import Field, field_validator, model_validator
 from toolchain.errors import BoardError, nearest
 from toolchain.resources import resource_dir
 from toolchain.settings import Settings, read_toml
+
+# What board.h says without being told under [defines].
+_RENDERED_MACROS = (
+    "BOARD_NAME",
+    "BOARD_CLOCK_HZ",
+    "BOARD_STACK_BYTES",
+    "BOARD_LINE_BYTES",
+    "BOARD_UART_BASE",
+    "BOARD_UART_BAUD",
+)
 
 Address = Annotated[int, Field(ge=0, lt=1 << 32)]
 
@@ -93,13 +104,13 @@ class Board(Settings):
     memory: tuple[Region, ...]
     stack_bytes: int = Field(ge=256)
     """What must stay free for the stack; less is refused at link time."""
-    line_bytes: int = Field(default=512, ge=96)
+    line_bytes: int = Field(default=512, ge=96, le=4096)
     """The longest request line the console takes, newline included."""
     uart: Uart
     flasher: str
     emulator: Emulator | None = None
     defines: dict[str, int] = {}
-    """Constants for the family's port.c."""
+    """Constants for the family's port.c, such as `BOARD_HSE_HZ`: macros of board.h."""
     notes: tuple[str, ...] = ()
 
     family: str = ""
@@ -111,6 +122,10 @@ class Board(Settings):
         for kind in ("flash", "ram"):
             if sum(region.kind == kind for region in memory) != 1:
                 raise ValueError(f'exactly one region has kind = "{kind}".')
+        names = [region.name for region in memory]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f'two regions have the name "{name}".')
         ordered = sorted(memory, key=lambda region: region.origin)
         for low, high in itertools.pairwise(ordered):
             if low.end > high.origin:
@@ -122,6 +137,18 @@ class Board(Settings):
             if region.end > 1 << 32:
                 raise ValueError(f"{region.name} ends at 0x{region.end:x}, past 32-bit addresses.")
         return memory
+
+    @field_validator("defines")
+    @classmethod
+    def _defines_are_macros_of_their_own(cls, defines: dict[str, int]) -> dict[str, int]:
+        for name, value in defines.items():
+            if not re.fullmatch(r"BOARD_[A-Z0-9_]+", name):
+                raise ValueError(f"{name} is not a macro of board.h: they look like BOARD_HSE_HZ.")
+            if name in _RENDERED_MACROS:
+                raise ValueError(f"{name} is rendered from a key of its own.")
+            if not 0 <= value < 1 << 32:
+                raise ValueError(f"{name} = {value} does not fit 32 bits without a sign.")
+        return defines
 
     @model_validator(mode="after")
     def _stack_fits_and_tier_is_earned(self) -> Board:

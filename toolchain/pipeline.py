@@ -21,7 +21,7 @@ from toolchain import __version__
 from toolchain.board import Board, boards_dir, find_board, read_cores
 from toolchain.errors import BoardError, ProjectError, RunError
 from toolchain.files import sha256_of, write_atomically
-from toolchain.progress import Progress
+from toolchain.progress import Progress, part
 from toolchain.project import Network, Project, find_project, read_project
 from toolchain.resources import resource_dir
 from toolchain.run import RunFolder
@@ -137,7 +137,7 @@ def prepare(job: Job, report: Report) -> None:
 
     project, run = job.project, job.run
     inputs = {
-        "version": __version__,
+        "code": _code("demand"),
         "source": fingerprint(project.data, job.root),
         "data": project.data.model_dump(),
         "network": project.network.model_dump(
@@ -171,7 +171,7 @@ def train(job: Job, report: Report) -> None:
     _need(run.dataset, "prepare")
     history = run.path / "history.json"
     inputs = {
-        "version": __version__,
+        "code": _code("network"),
         "tensorflow": metadata.version("tensorflow"),
         "dataset": sha256_of(run.dataset),
         "network": project.network.model_dump(),
@@ -205,7 +205,7 @@ def quantize(job: Job, report: Report) -> None:
     _need(run.dataset, "prepare")
     _need(run.float_model, "train")
     inputs = {
-        "version": __version__,
+        "code": _code("network"),
         "tensorflow": metadata.version("tensorflow"),
         "dataset": sha256_of(run.dataset),
         "model": sha256_of(run.float_model),
@@ -215,16 +215,20 @@ def quantize(job: Job, report: Report) -> None:
     with report("quantize") as stage:
 
         def work() -> None:
+            stage.progress(0.0, "starting TensorFlow")
+            from toolchain.network.float_model import forecast_float
             from toolchain.network.forecasts import save_host_forecasts
             from toolchain.network.quantization import quantize as convert
             from toolchain.network.quantization import representative
 
             dataset = load_dataset(run.dataset)
             samples = representative(
-                dataset.train, project.compression.representative_windows, project.network.seed
+                dataset.train,
+                project.compression.representative_windows,
+                project.network.seed,
+                forecast_float(run.float_model, dataset.train.inputs),
             )
-            stage.progress(0.0, "converting to INT8")
-            convert(run.float_model, samples, run.model, stage.progress)
+            convert(run.float_model, samples, run.model, part(stage.progress, 0.3, 0.8))
             stage.progress(0.8, "forecasting on the host")
             save_host_forecasts(run.host_forecasts, run.float_model, run.model, dataset.test.inputs)
 
@@ -254,7 +258,8 @@ def render(job: Job, report: Report) -> Path:
     sources = run.sources(board.name)
     core = read_cores(job.boards)[board.core]
     inputs = {
-        "version": __version__,
+        "code": _code("graph", "firmware"),
+        "protocol": sha256_of(Path(__file__).parent / "device" / "protocol.py"),
         "model": sha256_of(run.model),
         "board": board.model_dump(),
         "core": core.model_dump(),
@@ -285,7 +290,6 @@ def build(job: Job, report: Report) -> Image:
     _need(sources, "render", board)
     core = read_cores(job.boards)[board.core]
     inputs = {
-        "version": __version__,
         "sources": sha256_of(sources),
         "compiler": _compiler_version(f"{core.compiler}gcc"),
     }
@@ -356,8 +360,7 @@ def validate(
         }
     )
     inputs = {
-        "version": __version__,
-        "code": sha256_of(Path(__file__).parent / "verdict"),
+        "code": _code("demand", "graph", "device", "verdict"),
         "dataset": sha256_of(run.dataset),
         "model": sha256_of(run.model),
         "image": sha256_of(run.image(board.name)),
@@ -422,6 +425,13 @@ def _replay_and_judge(job: Job, wanted: Any, progress: Progress) -> None:
     draw(run.picture(board.name), dataset, load_host_forecasts(run.host_forecasts), validation)
     text = json.dumps(validation.to_json(), indent=2)
     write_atomically(run.validation(board.name), text + "\n")
+
+
+def _code(*rooms: str) -> str:
+    """Name the version of the tool and of the code that a stage runs."""
+    package = Path(__file__).parent
+    files = [file for room in rooms for file in sorted((package / room).rglob("*.py"))]
+    return f"{__version__} {' '.join(sha256_of(file) for file in files)}"
 
 
 def _need(path: Path, verb: str, board: Board | None = None) -> None:

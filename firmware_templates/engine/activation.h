@@ -11,7 +11,7 @@ extern const uint16_t activation_table[256];
 // Q3.12 -> Q0.15.
 int16_t activation_sigmoid(int16_t value);
 
-// An int16 of scale 2^scale_power (-15..-9) -> Q0.15.
+// An int16 of scale 2^scale_power (-18..-9) -> Q0.15.
 int16_t activation_tanh(int16_t value, int8_t scale_power);
 
 #endif

@@ -26,7 +26,7 @@ typedef struct {
     fixed_scale_t update_scale;               // input gate * cell gate -> cell
     fixed_scale_t hidden_scale;               // tanh(cell) * output gate -> hidden
     int16_t cell_clip;                        // the cell stays in [-cell_clip, cell_clip]; 0: no clip
-    int8_t cell_scale_power;                  // the cell's scale is 2^this, -15..-9
+    int8_t cell_scale_power;                  // the cell's scale is 2^this, -18..-9
     int8_t hidden_zero_point;
 } lstm_layer_t;
 

@@ -85,7 +85,7 @@ def test_carries_the_state_over_as_tflite_micro_does(name, make_graph, make_wind
         weight_scale=st.floats(0.0005, 0.2),
         bias_limit=st.integers(0, 300_000),
         input_scale=st.floats(0.002, 0.3),
-        cell_power=st.integers(-15, -9),
+        cell_power=st.integers(-18, -9),
         cell_clip=st.sampled_from([0.0, 0.5, 10.0]),
         per_channel=st.booleans(),
         output_scale=st.floats(0.01, 1.0),

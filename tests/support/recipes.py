@@ -33,6 +33,12 @@ STRESS = {
     "fine cell saturates": Recipe(
         hidden=(13,), weight_scale=0.03, cell_power=-15, bias_limit=100_000, output_scale=0.2
     ),
+    "cell products saturate": Recipe(
+        hidden=(13,), weight_scale=0.03, cell_power=-16, bias_limit=100_000, output_scale=0.2
+    ),
+    "finest cell": Recipe(
+        hidden=(13,), weight_scale=0.03, cell_power=-18, bias_limit=2_000, output_scale=0.2
+    ),
     "cell of scale 2^-14": Recipe(
         hidden=(13,), weight_scale=0.03, cell_power=-14, bias_limit=100_000, output_scale=0.2
     ),

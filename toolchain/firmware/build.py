@@ -6,7 +6,9 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +22,12 @@ Progress = Callable[[float, str], None]
 Which = Callable[[str], str | None]
 
 _OVERFLOW = re.compile(r"region `(\w+)' overflowed by (\d+) bytes?")
-_ERROR = re.compile(r"error:|undefined reference|multiple definition|ld: (?!warning)|assert", re.I)
+# The driver's closing words and "in function" only lead to a complaint, or follow it.
+_ERROR = re.compile(
+    r"^(?!collect2:)(?!make)(?!.*: in function)"
+    r".*(error:|undefined reference|multiple definition|ld: (?!warning))"
+)
+_LINKER = re.compile(r"^\S*/ld: ")
 _COMPILES = re.compile(r" -c (\S+\.c) ")
 _STOP_S = 5.0
 """How long make may take to stop its compilers when it is interrupted."""
@@ -90,6 +97,8 @@ def _run_make(
         env=environment,
         encoding="utf-8",
         errors="replace",
+        # A group of its own: make, the shells it starts and their compilers end together.
+        start_new_session=True,
     ) as process:
         try:
             for line in process.stdout or ():
@@ -99,14 +108,21 @@ def _run_make(
                     compiled += 1
                     progress(min(compiled / (total + 1), 0.99), f"compiling {found[1]}")
         except BaseException:
-            # Interrupted: make stops its compilers and removes what is half written.
-            process.terminate()
-            try:
-                process.wait(_STOP_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            _end(process)
             raise
     return process.returncode, lines
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Stop make and its compilers; they remove what is half written."""
+    if sys.platform == "win32":
+        process.terminate()
+        return
+    os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(_STOP_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _refuse_by(
@@ -117,9 +133,9 @@ def _refuse_by(
     if over:
         raise DoesNotFit(_does_not_fit(over, folder, board))
     if any("nano.specs" in line and "error" in line for line in lines):
-        raise _missing(f"the C library of {core.compiler}gcc", core.packages)
-    complaints = [line for line in lines if _ERROR.search(line) and "make: ***" not in line]
-    first = (complaints or lines or ["make failed and said nothing"])[0].strip().rstrip(".")
+        raise _missing(f"C library of {core.compiler}gcc", core.packages)
+    complaints = [_LINKER.sub("", line) for line in lines if _ERROR.match(line)]
+    first = (complaints or lines[-1:] or ["make failed and said nothing"])[0].strip().rstrip(".")
     more = f" (and {len(complaints) - 1} more)" if len(complaints) > 1 else ""
     raise CompileError(f"{board.name}: {first}{more}. Repeat it: {shlex.join(command)}")
 

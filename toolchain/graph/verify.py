@@ -16,7 +16,7 @@ MAX_FEATURES = 256
 MAX_HIDDEN = 256
 MAX_VALUES = 65_535
 """In a window, and between the LSTM layers and the head: the engine counts in 16 bits."""
-_CELL_POWERS = range(-15, -8)
+_CELL_POWERS = range(-18, -8)
 
 
 def verify(graph: Graph, name: str) -> None:
