@@ -2,7 +2,6 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <string.h>
 
 #include "board.h"
 #include "forecast.h"
@@ -106,6 +105,15 @@ static int console_refuse_values(uint16_t seq, uint32_t offset, uint32_t count) 
     line_unsigned(CONSOLE_WINDOW_BYTES);
     line_end();
     return -1;
+}
+
+// strcmp, which the C library has in 730 bytes for speed.
+static bool console_equal(const char *word, const char *other) {
+    while (*word != '\0' && *word == *other) {
+        word++;
+        other++;
+    }
+    return *word == *other;
 }
 
 // Cut the next word off *rest, which then begins after it. Empty when there is none.
@@ -213,7 +221,7 @@ static int console_load(const console_request_t *request) {
 static int console_run(const console_request_t *request) {
     char *rest = request->arguments;
     const char *word = console_word(&rest);
-    const bool keep = strcmp(word, "keep") == 0;
+    const bool keep = console_equal(word, "keep");
     if ((!keep && *word != '\0') || *rest != '\0') {
         return console_refuse_arguments(request, "");
     }
@@ -238,12 +246,15 @@ static int console_run(const console_request_t *request) {
     return 0;
 }
 
+#define CONSOLE_TEXT_OF(number) #number
+#define CONSOLE_TEXT(macro) CONSOLE_TEXT_OF(macro)
+#define CONSOLE_SAMPLE_WORDS ": two digits per value, " CONSOLE_TEXT(MODEL_FEATURES) " per sample"
+
 static int console_step(const console_request_t *request) {
     char *rest = request->arguments;
     char *digits = console_word(&rest);
     if (hex_count(digits) != MODEL_FEATURES || *rest != '\0') {
-        return console_refuse_arguments(
-            request, ": two digits for each of the sample's values, which hello counts");
+        return console_refuse_arguments(request, CONSOLE_SAMPLE_WORDS);
     }
     if (!request->repeated) {
         // The sample takes the place of its own digits.
@@ -278,7 +289,7 @@ static int console_state(const console_request_t *request) {
     const char *word = console_word(&rest);
     uint32_t layer;
     if (console_number(word, &layer) != 0 || *rest != '\0') {
-        return console_refuse_arguments(request, ", a number from 0");
+        return console_refuse_arguments(request, ": a number");
     }
     if (layer >= MODEL_LSTM_COUNT) {
         console_begin(request->seq, "err " PROTOCOL_ERR_RANGE " there is no layer ");
@@ -337,7 +348,7 @@ static int console_help(const console_request_t *request) {
     for (size_t i = 0; i < CONSOLE_VERB_COUNT; i++) {
         line_text("# ");
         line_text(console_verbs[i].name);
-        line_text(" ");
+        line_text(*console_verbs[i].usage != '\0' ? " " : "");
         line_text(console_verbs[i].usage);
         line_text("  ");
         line_text(console_verbs[i].meaning);
@@ -361,7 +372,7 @@ static void console_answer(void) {
     }
     if (*rest == '@') {
         if (seal == LINE_CRC_ABSENT) {
-            (void)console_refuse(0, PROTOCOL_ERR_CRC, "a line with a number needs a CRC");
+            (void)console_refuse(0, PROTOCOL_ERR_CRC, "a line with a sequence number needs a CRC");
             return;
         }
         const char *word = console_word(&rest) + 1;
@@ -378,7 +389,7 @@ static void console_answer(void) {
         return;
     }
     for (size_t i = 0; i < CONSOLE_VERB_COUNT; i++) {
-        if (strcmp(name, console_verbs[i].name) != 0) {
+        if (!console_equal(name, console_verbs[i].name)) {
             continue;
         }
         const console_request_t request = {
@@ -417,7 +428,7 @@ void console_receive(uint8_t byte) {
         console_answer();
         break;
     case LINE_TOO_LONG:
-        console_begin(0, "err " PROTOCOL_ERR_LENGTH " lines end within ");
+        console_begin(0, "err " PROTOCOL_ERR_LENGTH " lines are at most ");
         line_unsigned(BOARD_LINE_BYTES);
         line_text(" bytes, newline included");
         line_end();
