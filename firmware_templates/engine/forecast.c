@@ -23,7 +23,9 @@ void forecast_reset(const forecast_model_t *model, forecast_state_t *state) {
     forecast_rewind(state);
 }
 
-void forecast_rewind(forecast_state_t *state) { state->step = 0; }
+void forecast_rewind(forecast_state_t *state) {
+    state->step = 0;
+}
 
 int forecast_step(const int8_t *sample, const forecast_model_t *model, forecast_state_t *state) {
     if (model->whole_sequence && state->step >= model->steps) {

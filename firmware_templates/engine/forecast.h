@@ -1,7 +1,8 @@
 // One forecast from a window of samples: LSTM layers over time, then dense layers.
 //
 // The model is constant data that the generator rendered (model.c); the state is the caller's RAM,
-// sized by the macros of model.h. No malloc, no floating point, no recursion, no library but memcpy.
+// sized by the macros of model.h. No malloc, no floating point, no recursion, no library but
+// memcpy.
 //
 //     static MODEL_STATE(state);
 //     forecast_reset(&model, &state);
@@ -29,25 +30,25 @@ enum forecast_status {
 
 // A whole model. In flash.
 typedef struct {
-    uint16_t steps;         // samples in a window
-    uint16_t features;      // int8 values in a sample
-    uint16_t outputs;       // int8 values in a forecast
-    uint8_t lstm_count;     // at least 1
-    uint8_t dense_count;    // may be 0
-    bool whole_sequence;    // the head reads every step's hidden state, not only the last
+    uint16_t steps;               // samples in a window
+    uint16_t features;            // int8 values in a sample
+    uint16_t outputs;             // int8 values in a forecast
+    uint8_t lstm_count;           // at least 1
+    uint8_t dense_count;          // may be 0
+    bool whole_sequence;          // the head reads every step's hidden state, not only the last
     const lstm_layer_t *lstms;    // (lstm_count), first to last
     const dense_layer_t *denses;  // (dense_count), first to last
 } forecast_model_t;
 
 // What a model keeps between samples. In RAM; every pointer is set by MODEL_STATE, once.
 typedef struct {
-    int16_t *cells;     // (sum of hidden sizes) layer by layer, Q(15 - n).n with n = -cell_scale_power
-    int8_t *hidden;     // (sum of hidden sizes) layer by layer, quantized as the layer's output
-    int8_t *next;       // (largest hidden size) scratch: the hidden state being computed
-    int8_t *sequence;   // (steps * last hidden size) for whole-sequence heads, else NULL
-    int8_t *ping;       // (largest vector between dense layers) scratch, or NULL with fewer than 2
-    int8_t *pong;       // (same) scratch, or NULL with fewer than 3
-    uint16_t step;      // samples of the window so far, where the head needs the whole of it
+    int16_t *cells;  // (sum of hidden sizes) layer by layer, Q(15 - n).n with n = -cell_scale_power
+    int8_t *hidden;  // (sum of hidden sizes) layer by layer, quantized as the layer's output
+    int8_t *next;    // (largest hidden size) scratch: the hidden state being computed
+    int8_t *sequence;  // (steps * last hidden size) for whole-sequence heads, else NULL
+    int8_t *ping;      // (largest vector between dense layers) scratch, or NULL with fewer than 2
+    int8_t *pong;      // (same) scratch, or NULL with fewer than 3
+    uint16_t step;     // samples of the window so far, where the head needs the whole of it
 } forecast_state_t;
 
 // Put every layer into its zero state: hidden at its zero point, cells at 0.
@@ -59,7 +60,8 @@ void forecast_rewind(forecast_state_t *state);
 // Feed one sample (features). Returns FORECAST_OK or FORECAST_ERR_STEPS.
 int forecast_step(const int8_t *sample, const forecast_model_t *model, forecast_state_t *state);
 
-// Compute the forecast (outputs) from the state as it is. Returns FORECAST_OK or FORECAST_ERR_EARLY.
+// Compute the forecast (outputs) from the state as it is. Returns FORECAST_OK or
+// FORECAST_ERR_EARLY.
 int forecast_output(int8_t *outputs, const forecast_model_t *model, forecast_state_t *state);
 
 // Feed a window (steps, features) and compute its forecast (outputs). The state is kept, not reset.

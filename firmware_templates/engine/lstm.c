@@ -50,8 +50,7 @@ void lstm_step(const int8_t *input, int8_t *next, const lstm_layer_t *layer, con
             int16_t r =
                 fixed_saturate16(fixed_multiply(recalled[gate], layer->recurrent_scale[gate]));
             int16_t sum = fixed_saturate16((int32_t)a + r);
-            gates[gate] =
-                gate == LSTM_CELL ? activation_tanh(sum, -12) : activation_sigmoid(sum);
+            gates[gate] = gate == LSTM_CELL ? activation_tanh(sum, -12) : activation_sigmoid(sum);
         }
 
         int16_t kept = fixed_saturate16(
@@ -66,8 +65,8 @@ void lstm_step(const int8_t *input, int8_t *next, const lstm_layer_t *layer, con
 
         int16_t bounded = activation_tanh(cell, layer->cell_scale_power);
         int32_t shown = (int32_t)bounded * gates[LSTM_OUTPUT];
-        next[unit] = (int8_t)fixed_clamp(
-            fixed_multiply(shown, layer->hidden_scale) + layer->hidden_zero_point, INT8_MIN,
-            INT8_MAX);
+        next[unit] = (int8_t)fixed_clamp(fixed_multiply(shown, layer->hidden_scale) +
+                                             layer->hidden_zero_point,
+                                         INT8_MIN, INT8_MAX);
     }
 }

@@ -11,22 +11,28 @@
 #include "fixed_point.h"
 
 // Order of the gates in every array here.
-enum lstm_gate { LSTM_INPUT, LSTM_FORGET, LSTM_CELL, LSTM_OUTPUT, LSTM_GATES };
+enum lstm_gate {
+    LSTM_INPUT,
+    LSTM_FORGET,
+    LSTM_CELL,
+    LSTM_OUTPUT,
+    LSTM_GATES
+};
 
 // A layer's constants. The four gates of a unit lie side by side, in the order they are read.
 typedef struct {
-    uint16_t input_size;                      // 1..256
-    uint16_t hidden_size;                     // 1..256
-    const int8_t *input_weights;              // (hidden, inputs, 4 gates)
-    const int8_t *recurrent_weights;          // (hidden, hidden, 4 gates)
-    const int32_t *bias;                      // (hidden, 4 gates), the input's zero point folded in
-    fixed_scale_t input_scale[LSTM_GATES];    // sums -> Q3.12
+    uint16_t input_size;                    // 1..256
+    uint16_t hidden_size;                   // 1..256
+    const int8_t *input_weights;            // (hidden, inputs, 4 gates)
+    const int8_t *recurrent_weights;        // (hidden, hidden, 4 gates)
+    const int32_t *bias;                    // (hidden, 4 gates), the input's zero point folded in
+    fixed_scale_t input_scale[LSTM_GATES];  // sums -> Q3.12
     fixed_scale_t recurrent_scale[LSTM_GATES];  // sums -> Q3.12
-    fixed_scale_t forget_scale;               // forget gate * cell -> cell
-    fixed_scale_t update_scale;               // input gate * cell gate -> cell
-    fixed_scale_t hidden_scale;               // tanh(cell) * output gate -> hidden
-    int16_t cell_clip;                        // the cell stays in [-cell_clip, cell_clip]; 0: no clip
-    int8_t cell_scale_power;                  // the cell's scale is 2^this, -18..-9
+    fixed_scale_t forget_scale;                 // forget gate * cell -> cell
+    fixed_scale_t update_scale;                 // input gate * cell gate -> cell
+    fixed_scale_t hidden_scale;                 // tanh(cell) * output gate -> hidden
+    int16_t cell_clip;        // the cell stays in [-cell_clip, cell_clip]; 0: no clip
+    int8_t cell_scale_power;  // the cell's scale is 2^this, -18..-9
     int8_t hidden_zero_point;
 } lstm_layer_t;
 

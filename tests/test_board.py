@@ -1,0 +1,296 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from toolchain.board import Board, boards_dir, find_board, read_board, read_boards, read_cores
+from toolchain.errors import BoardError
+
+CORES = """\
+[core.cortex-m3]
+compiler = "arm-none-eabi-"
+packages = ["gcc-arm-none-eabi"]
+flags = ["-mcpu=cortex-m3"]
+startup = "cortex_m/startup.c"
+linker_script = "cortex_m.ld.j2"
+
+[core.cortex-m4]
+compiler = "arm-none-eabi-"
+packages = ["gcc-arm-none-eabi"]
+flags = ["-mcpu=cortex-m4"]
+startup = "cortex_m/startup.c"
+linker_script = "cortex_m.ld.j2"
+"""
+
+PROFILE = """\
+name = "shelf"
+title = "Shelf"
+vendor = "Acme"
+mcu = "STM32F100RB"
+core = "cortex-m3"
+tier = 1
+clock_hz = 24_000_000
+stack_bytes = 1024
+line_bytes = 256
+flasher = "gdb"
+
+[[memory]]
+name = "flash"
+kind = "flash"
+origin = 0x0800_0000
+bytes = 131_072
+
+[[memory]]
+name = "sram"
+kind = "ram"
+origin = 0x2000_0000
+bytes = 8_192
+
+[uart]
+peripheral = "USART1"
+base = 0x4001_3800
+tx = "PA9"
+rx = "PA10"
+
+[emulator]
+kind = "qemu"
+machine = "stm32vldiscovery"
+
+[defines]
+BOARD_HSE_HZ = 8_000_000
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A catalog of one board."""
+    (tmp_path / "cores.toml").write_text(CORES)
+    family = tmp_path / "family"
+    family.mkdir()
+    (family / "port.c").write_text("")
+    (family / "shelf.toml").write_text(PROFILE)
+    return tmp_path
+
+
+@pytest.fixture
+def refusal(folder: Path) -> Callable[[str, str], str]:
+    """Replace a part of the profile; return what is said about it, without the file's name."""
+
+    def refuse(old: str, new: str) -> str:
+        assert PROFILE.count(old) == 1
+        path = folder / "family" / "shelf.toml"
+        path.write_text(PROFILE.replace(old, new))
+        with pytest.raises(BoardError) as caught:
+            read_board(path, read_cores(folder))
+        assert caught.value.exit_code == 2
+        message = str(caught.value)
+        assert message.startswith(f"{path}: ")
+        assert "\n" not in message
+        return message.removeprefix(f"{path}: ")
+
+    return refuse
+
+
+def test_a_profile_becomes_a_value(folder: Path) -> None:
+    board = find_board("shelf", folder)
+    assert board.family == "family"
+    assert (board.flash.name, board.flash.bytes, board.flash.end) == ("flash", 131_072, 0x0802_0000)
+    assert (board.ram.name, board.ram.bytes) == ("sram", 8_192)
+    assert board.uart.baud == 115_200
+    assert board.emulator is not None
+    assert board.emulator.icount_shift == 6
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            'vendor = "Acme"',
+            'vendor = "Acme"\ncolour = "red"',
+            "colour: unknown key; did you mean core? Known: core, clock_hz, defines, emulator, "
+            "family, flasher, line_bytes, mcu, memory, name, notes, stack_bytes, tier, title, "
+            "uart, vendor.",
+        ),
+        (
+            "stack_bytes = 1024",
+            "stack_byte = 1024",
+            "stack_bytes: missing; it has no default. (1 more mistake after it.)",
+        ),
+        (
+            'machine = "stm32vldiscovery"',
+            'machine = "stm32vldiscovery"\nicount = 6',
+            "emulator.icount: unknown key; did you mean icount_shift? Known: icount_shift, kind, "
+            "machine.",
+        ),
+        (
+            'kind = "ram"',
+            'kind = "ram"\nsize = 1',
+            "memory.1.size: unknown key; Known: bytes, kind, name, origin.",
+        ),
+        ('mcu = "STM32F100RB"\n', "", "mcu: missing; it has no default."),
+        (
+            "clock_hz = 24_000_000",
+            'clock_hz = "24 MHz"',
+            "clock_hz: Input should be a valid integer (got '24 MHz').",
+        ),
+        (
+            "clock_hz = 24_000_000",
+            "clock_hz = 2.4e7",
+            "clock_hz: Input should be a valid integer (got 24000000.0).",
+        ),
+        (
+            "clock_hz = 24_000_000",
+            "clock_hz = 0",
+            "clock_hz: Input should be greater than or equal to 1 (got 0).",
+        ),
+        ("tier = 1", "tier = 3", "tier: Input should be 1 or 2 (got 3)."),
+        (
+            "line_bytes = 256",
+            "line_bytes = 64",
+            "line_bytes: Input should be greater than or equal to 96 (got 64).",
+        ),
+        (
+            "line_bytes = 256",
+            "line_bytes = 65_536",
+            "line_bytes: Input should be less than or equal to 4096 (got 65536).",
+        ),
+        (
+            "stack_bytes = 1024",
+            "stack_bytes = 100",
+            "stack_bytes: Input should be greater than or equal to 256 (got 100).",
+        ),
+        (
+            "stack_bytes = 1024",
+            "stack_bytes = 8192",
+            "file: stack_bytes = 8,192 does not fit 8,192 bytes of RAM.",
+        ),
+        (
+            'kind = "ram"',
+            'kind = "rom"',
+            "memory.1.kind: Input should be 'flash', 'ram' or 'other' (got 'rom').",
+        ),
+        ('kind = "ram"', 'kind = "other"', 'memory: exactly one region has kind = "ram".'),
+        ('kind = "flash"', 'kind = "ram"', 'memory: exactly one region has kind = "flash".'),
+        ('name = "sram"', 'name = "flash"', 'memory: two regions have the name "flash".'),
+        (
+            "origin = 0x2000_0000",
+            "origin = 0x0801_0000",
+            "memory: flash (0x08000000..0x08020000) overlaps sram (from 0x08010000).",
+        ),
+        (
+            "origin = 0x2000_0000",
+            "origin = 0xffff_ff00",
+            "memory: sram ends at 0x100001f00, past 32-bit addresses.",
+        ),
+        (
+            "origin = 0x2000_0000",
+            "origin = 0x1_0000_0000",
+            "memory.1.origin: Input should be less than 4294967296 (got 4294967296).",
+        ),
+        (
+            "bytes = 8_192",
+            "bytes = 0",
+            "memory.1.bytes: Input should be greater than or equal to 1 (got 0).",
+        ),
+        (
+            'name = "shelf"',
+            'name = "Shelf One"',
+            "name: String should match pattern '^[a-z0-9][a-z0-9-]*$' (got 'Shelf One').",
+        ),
+        ('name = "shelf"', 'name = "shelf2"', 'name: "shelf2" differs from the file\'s name.'),
+        (
+            'core = "cortex-m3"',
+            'core = "cortex-m33"',
+            'core: unknown core "cortex-m33"; did you mean cortex-m3? Known: cortex-m3, cortex-m4.',
+        ),
+        (
+            '[emulator]\nkind = "qemu"\nmachine = "stm32vldiscovery"\n',
+            "",
+            "file: tier 1 needs an [emulator]: a tier is earned by running.",
+        ),
+        (
+            'kind = "qemu"',
+            'kind = "renode"',
+            "emulator.kind: Input should be 'qemu' (got 'renode').",
+        ),
+        (
+            "BOARD_HSE_HZ = 8_000_000",
+            "hse = 8_000_000",
+            "defines: hse is not a macro of board.h: they look like BOARD_HSE_HZ.",
+        ),
+        (
+            "BOARD_HSE_HZ = 8_000_000",
+            "BOARD_CLOCK_HZ = 8_000_000",
+            "defines: BOARD_CLOCK_HZ is rendered from a key of its own.",
+        ),
+        (
+            "BOARD_HSE_HZ = 8_000_000",
+            "BOARD_HSE_HZ = -1",
+            "defines: BOARD_HSE_HZ = -1 does not fit 32 bits without a sign.",
+        ),
+        (
+            'title = "Shelf"',
+            "title = Shelf",
+            "not TOML: Invalid value (at line 2, column 9).",
+        ),
+    ],
+)
+def test_a_wrong_profile_is_refused_in_one_line(
+    refusal: Callable[[str, str], str], old: str, new: str, message: str
+) -> None:
+    assert refusal(old, new) == message
+
+
+def test_an_unknown_board_is_answered_with_the_nearest(folder: Path) -> None:
+    with pytest.raises(BoardError) as caught:
+        find_board("shelv", folder)
+    assert str(caught.value) == 'unknown board "shelv"; did you mean shelf? Known: shelf.'
+
+
+def test_a_family_without_port_is_refused(folder: Path) -> None:
+    (folder / "family" / "port.c").unlink()
+    with pytest.raises(BoardError) as caught:
+        find_board("shelf", folder)
+    assert str(caught.value) == f"{folder / 'family'}: has no port.c, which every family needs."
+
+
+def test_an_absent_profile_is_refused(folder: Path) -> None:
+    path = folder / "family" / "other.toml"
+    with pytest.raises(BoardError, match=f"^{re.escape(str(path))}: no such file.$"):
+        read_board(path, read_cores(folder))
+
+
+def test_a_core_with_an_unknown_key_is_refused_with_the_known_ones(folder: Path) -> None:
+    path = folder / "cores.toml"
+    path.write_text(CORES.replace('compiler = "arm-none-eabi-"', 'compilers = "arm"', 1))
+    with pytest.raises(BoardError) as caught:
+        read_cores(folder)
+    assert str(caught.value) == (
+        f"{path}: core.cortex-m3.compiler: missing; it has no default. (1 more mistake after it.)"
+    )
+    path.write_text(CORES.replace("[core.cortex-m4]", '[core.cortex-m4]\nflag = "-O3"'))
+    with pytest.raises(BoardError) as caught:
+        read_cores(folder)
+    assert str(caught.value) == (
+        f"{path}: core.cortex-m4.flag: unknown key; did you mean flags? Known: flags, compiler, "
+        "linker_script, packages, startup."
+    )
+
+
+def test_boards_are_listed_by_name(folder: Path) -> None:
+    other = PROFILE.replace('name = "shelf"', 'name = "aisle"')
+    (folder / "family" / "aisle.toml").write_text(other)
+    assert [board.name for board in read_boards(folder)] == ["aisle", "shelf"]
+
+
+@pytest.mark.parametrize("board", read_boards(boards_dir()), ids=lambda board: board.name)
+def test_the_files_that_a_shipped_board_needs_are_there(board: Board) -> None:
+    core = read_cores(boards_dir())[board.core]
+    assert (boards_dir() / core.startup).is_file()
+    assert (boards_dir().parent / "firmware_templates" / core.linker_script).is_file()
+    # The procedure call standard wants the stack at multiples of 8.
+    assert board.ram.end % 8 == 0
+    assert board.stack_bytes % 8 == 0
