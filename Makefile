@@ -1,6 +1,6 @@
 # make demo and make test are all a newcomer needs; each does its own set-up first.
 
-.PHONY: help demo test test-full check bench format setup clean
+.PHONY: help demo test test-full check bench format setup setup-all clean
 
 BOARDS := netduinoplus2 stm32vldiscovery
 RUN := .venv/bin
@@ -20,15 +20,15 @@ demo: setup
 	    $(RUN)/shelfcast deploy examples/complete_journey --board $$board || exit; \
 	done
 
-test: setup
+test: setup-all
 	@started=$$(date +%s); \
 	$(MAKE) --no-print-directory check && $(RUN)/pytest -n 2 --dist loadgroup -m "not full"; \
 	code=$$?; echo "make test took $$(($$(date +%s) - started)) seconds"; exit $$code
 
-test-full: setup check
+test-full: setup-all check
 	$(RUN)/pytest -n 2 --dist loadgroup
 
-check: setup
+check: setup-all
 	$(RUN)/ruff check
 	$(RUN)/ruff format --check
 	$(RUN)/mypy
@@ -37,7 +37,7 @@ check: setup
 bench: setup
 	$(RUN)/python bench/host_reference.py
 
-format: setup
+format: setup-all
 	$(RUN)/ruff check --fix
 	$(RUN)/ruff format
 	clang-format -i $(C_FILES)
@@ -45,39 +45,63 @@ format: setup
 clean:
 	rm -rf .cache .venv runs dist
 
-# Set-up. What is there already is left alone.
+# Set-up. What is there already is left alone; what is missing is installed through apt, or named.
+# The demo needs one compiler and one emulator; the tests need those of every board.
 
-setup: .cache/system .venv/.synced
+setup: .cache/demo-tools .venv/.synced
+setup-all: .cache/test-tools .venv/.synced
 
-# A program, and the Debian package that brings it. The C library of the ARM compiler is asked for by file.
-PROGRAMS := cc:gcc git:git clang-format:clang-format arm-none-eabi-gcc:gcc-arm-none-eabi \
-    qemu-system-arm:qemu-system-arm
-NEWLIB := libnewlib-arm-none-eabi
+# NEED,probe,package: a shell command that succeeds where the package is not needed.
+NEED = $(1) >/dev/null 2>&1 || missing="$$missing $(2)";
+HAS_HEADER = echo '\#include <$(2)>' | $(1) -E -xc -
 
-.cache/system: Makefile
+define INSTALL
+if [ -n "$$missing" ]; then \
+    as_root=""; [ "$$(id -u)" = 0 ] || as_root=sudo; \
+    if command -v apt-get >/dev/null && { [ -z "$$as_root" ] || command -v sudo >/dev/null; }; then \
+        echo "installing:$$missing"; \
+        $$as_root apt-get update -qq && \
+        DEBIAN_FRONTEND=noninteractive $$as_root apt-get install -y -qq --no-install-recommends \
+            libc6-dev $$missing >.cache/apt.log 2>&1 || { tail -n 20 .cache/apt.log; exit 1; }; \
+    else \
+        echo "Install these first (names of Debian's packages):$$missing"; exit 1; \
+    fi; \
+fi
+endef
+
+.cache/demo-tools: Makefile
 	@mkdir -p .cache; missing=""; \
-	for pair in $(PROGRAMS); do \
-	    command -v "$${pair%%:*}" >/dev/null || missing="$$missing $${pair##*:}"; \
-	done; \
-	case "$$(arm-none-eabi-gcc -print-file-name=nano.specs 2>/dev/null)" in \
-	    */*) ;; *) missing="$$missing $(NEWLIB)" ;; \
-	esac; \
-	python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$$missing python3 python3-venv"; \
-	if [ -n "$$missing" ]; then \
-	    as_root=""; [ "$$(id -u)" = 0 ] || as_root=sudo; \
-	    if command -v apt-get >/dev/null && { [ -z "$$as_root" ] || command -v sudo >/dev/null; }; then \
-	        echo "installing:$$missing"; \
-	        $$as_root apt-get update -qq && \
-	        DEBIAN_FRONTEND=noninteractive $$as_root apt-get install -y -qq --no-install-recommends \
-	            libc6-dev $$missing >.cache/apt.log 2>&1 || { tail -n 20 .cache/apt.log; exit 1; }; \
-	    else \
-	        echo "Install these first (names of Debian's packages):$$missing"; exit 1; \
-	    fi; \
-	fi
+	$(call NEED,command -v cc,gcc) \
+	$(call NEED,python3 -c 'import ensurepip$(,) venv',python3 python3-venv) \
+	$(call NEED,command -v arm-none-eabi-gcc,gcc-arm-none-eabi) \
+	$(call NEED,test -e "$$(arm-none-eabi-gcc -print-file-name=nano.specs)",libnewlib-arm-none-eabi) \
+	$(call NEED,command -v qemu-system-arm,qemu-system-arm) \
+	$(INSTALL)
 	@touch $@
 
-.venv/.synced: pyproject.toml uv.lock .cache/system
+.cache/test-tools: .cache/demo-tools
+	@missing=""; \
+	$(call NEED,command -v git,git) \
+	$(call NEED,command -v clang-format,clang-format) \
+	$(call NEED,command -v qemu-system-riscv32,qemu-system-misc) \
+	$(call NEED,command -v riscv64-unknown-elf-gcc,gcc-riscv64-unknown-elf) \
+	$(call NEED,test -e "$$(riscv64-unknown-elf-gcc -print-file-name=picolibc.specs)",picolibc-riscv64-unknown-elf) \
+	$(call NEED,command -v avr-gcc,gcc-avr) \
+	$(call NEED,$(call HAS_HEADER,avr-gcc -mmcu=atmega328p,avr/io.h),avr-libc) \
+	$(call NEED,$(call HAS_HEADER,cc,simavr/sim_avr.h),libsimavr-dev) \
+	$(call NEED,$(call HAS_HEADER,cc,libelf.h),libelf-dev) \
+	$(call NEED,command -v avrdude,avrdude) \
+	$(call NEED,command -v dfu-util,dfu-util) \
+	$(call NEED,command -v bossac,bossa-cli) \
+	$(call NEED,command -v node,nodejs) \
+	$(call NEED,command -v npm,npm) \
+	$(INSTALL)
+	@touch $@
+
+.venv/.synced: pyproject.toml uv.lock .cache/demo-tools
 	@command -v uv >/dev/null || [ -x .cache/uv/bin/uv ] || \
 	    { python3 -m venv .cache/uv && .cache/uv/bin/pip install --quiet uv; }
 	@PATH="$$PATH:$(CURDIR)/.cache/uv/bin"; echo "installing Python packages"; uv sync --locked --quiet
 	@touch $@
+
+, := ,

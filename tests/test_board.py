@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from toolchain.board import Board, boards_dir, find_board, read_board, read_boards, read_cores
-from toolchain.errors import BoardError
+from toolchain.errors import BoardError, nearest
 
 CORES = """\
 [core.cortex-m3]
@@ -33,9 +33,9 @@ mcu = "STM32F100RB"
 core = "cortex-m3"
 tier = 1
 clock_hz = 24_000_000
+cycle_counter = "SysTick"
 stack_bytes = 1024
 line_bytes = 256
-flasher = "gdb"
 
 [[memory]]
 name = "flash"
@@ -54,6 +54,15 @@ peripheral = "USART1"
 base = 0x4001_3800
 tx = "PA9"
 rx = "PA10"
+
+[flasher]
+kind = "openocd"
+interface = "interface/stlink.cfg"
+target = "target/stm32f1x.cfg"
+
+[[usb]]
+id = "0483:3744"
+what = "ST-LINK/V1"
 
 [emulator]
 kind = "qemu"
@@ -110,9 +119,9 @@ def test_a_profile_becomes_a_value(folder: Path) -> None:
         (
             'vendor = "Acme"',
             'vendor = "Acme"\ncolour = "red"',
-            "colour: unknown key; did you mean core? Known: core, clock_hz, defines, emulator, "
-            "family, flasher, line_bytes, mcu, memory, name, notes, stack_bytes, tier, title, "
-            "uart, vendor.",
+            "colour: unknown key; did you mean core? Known: core, clock_hz, cycle_counter, "
+            "defines, emulator, errata, family, flasher, line_bytes, mcu, memory, name, notes, "
+            "power, stack_bytes, tier, title, uart, usb, vendor.",
         ),
         (
             "stack_bytes = 1024",
@@ -122,8 +131,8 @@ def test_a_profile_becomes_a_value(folder: Path) -> None:
         (
             'machine = "stm32vldiscovery"',
             'machine = "stm32vldiscovery"\nicount = 6',
-            "emulator.icount: unknown key; did you mean icount_shift? Known: icount_shift, kind, "
-            "machine.",
+            "emulator.icount: unknown key; did you mean icount_shift? Known: icount_shift, "
+            "counter_hz, kind, machine, system.",
         ),
         (
             'kind = "ram"',
@@ -170,9 +179,19 @@ def test_a_profile_becomes_a_value(folder: Path) -> None:
         (
             'kind = "ram"',
             'kind = "rom"',
-            "memory.1.kind: Input should be 'flash', 'ram' or 'other' (got 'rom').",
+            "memory.1.kind: Input should be 'flash', 'constants', 'ram' or 'other' (got 'rom').",
         ),
         ('kind = "ram"', 'kind = "other"', 'memory: exactly one region has kind = "ram".'),
+        (
+            "[uart]",
+            "".join(
+                f'[[memory]]\nname = "view{n}"\nkind = "constants"\n'
+                f"origin = 0x{n}000_0000\nbytes = 16\n\n"
+                for n in (3, 4)
+            )
+            + "[uart]",
+            'memory: at most one region has kind = "constants".',
+        ),
         ('kind = "flash"', 'kind = "ram"', 'memory: exactly one region has kind = "flash".'),
         ('name = "sram"', 'name = "flash"', 'memory: two regions have the name "flash".'),
         (
@@ -203,8 +222,8 @@ def test_a_profile_becomes_a_value(folder: Path) -> None:
         ('name = "shelf"', 'name = "shelf2"', 'name: "shelf2" differs from the file\'s name.'),
         (
             'core = "cortex-m3"',
-            'core = "cortex-m33"',
-            'core: unknown core "cortex-m33"; did you mean cortex-m3? Known: cortex-m3, cortex-m4.',
+            'core = "cortex-m44"',
+            'core: unknown core "cortex-m44"; ' + nearest("cortex-m44", read_cores(boards_dir())),
         ),
         (
             '[emulator]\nkind = "qemu"\nmachine = "stm32vldiscovery"\n',
@@ -214,7 +233,46 @@ def test_a_profile_becomes_a_value(folder: Path) -> None:
         (
             'kind = "qemu"',
             'kind = "renode"',
-            "emulator.kind: Input should be 'qemu' (got 'renode').",
+            'emulator: unknown kind "renode"; Known: qemu, rp2040js, simavr.',
+        ),
+        (
+            'kind = "openocd"',
+            'kind = "opencd"',
+            'flasher: unknown kind "opencd"; did you mean openocd? Known: openocd, avrdude, '
+            "bossac, dfu-util, esptool, jlink, picotool, pyocd, st-flash, uf2.",
+        ),
+        ('kind = "openocd"\n', "", "flasher: its kind is missing."),
+        (
+            'target = "target/stm32f1x.cfg"\n',
+            "",
+            "flasher.target: missing; it has no default.",
+        ),
+        (
+            'kind = "openocd"',
+            'kind = "openocd"\nspeed = 500',
+            "flasher.speed: unknown key; did you mean speed_khz? Known: speed_khz, interface, "
+            "kind, reset, target, transport.",
+        ),
+        (
+            'kind = "openocd"',
+            'kind = "openocd"\nreset = "button"',
+            "flasher.reset: Input should be 'none', 'dtr', 'rts-dtr', 'touch-1200' or 'probe' "
+            "(got 'button').",
+        ),
+        (
+            'interface = "interface/stlink.cfg"',
+            'interface = "-c shutdown"',
+            r"flasher.interface: String should match pattern '^[^\s-]\S*$' (got '-c shutdown').",
+        ),
+        (
+            'kind = "openocd"\ninterface = "interface/stlink.cfg"\ntarget = "target/stm32f1x.cfg"',
+            'kind = "picotool"\nreset = "probe"',
+            'flasher: reset = "probe" needs a debug probe; this flasher has none.',
+        ),
+        (
+            'id = "0483:3744"',
+            'id = "0483:374B"',
+            "usb.0.id: String should match pattern '^[0-9a-f]{4}:[0-9a-f]{4}$' (got '0483:374B').",
         ),
         (
             "BOARD_HSE_HZ = 8_000_000",
@@ -247,7 +305,9 @@ def test_a_wrong_profile_is_refused_in_one_line(
 def test_an_unknown_board_is_answered_with_the_nearest(folder: Path) -> None:
     with pytest.raises(BoardError) as caught:
         find_board("shelv", folder)
-    assert str(caught.value) == 'unknown board "shelv"; did you mean shelf? Known: shelf.'
+    assert str(caught.value).startswith(
+        'unknown board "shelv"; did you mean shelf? Known: shelf, arduino-mega2560, '
+    )
 
 
 def test_a_family_without_port_is_refused(folder: Path) -> None:
@@ -276,14 +336,22 @@ def test_a_core_with_an_unknown_key_is_refused_with_the_known_ones(folder: Path)
         read_cores(folder)
     assert str(caught.value) == (
         f"{path}: core.cortex-m4.flag: unknown key; did you mean flags? Known: flags, compiler, "
-        "linker_script, packages, startup."
+        "libc_startup, link_flags, linker_script, packages, standard, startup."
     )
 
 
 def test_boards_are_listed_by_name(folder: Path) -> None:
     other = PROFILE.replace('name = "shelf"', 'name = "aisle"')
     (folder / "family" / "aisle.toml").write_text(other)
-    assert [board.name for board in read_boards(folder)] == ["aisle", "shelf"]
+    names = [board.name for board in read_boards(folder)]
+    assert names == sorted(names)
+    assert {"aisle", "shelf", "netduinoplus2"} <= set(names), "those that ship are there too"
+
+
+def test_a_profile_of_ones_own_wins_over_one_that_ships(folder: Path) -> None:
+    own = PROFILE.replace('name = "shelf"', 'name = "netduinoplus2"')
+    (folder / "family" / "netduinoplus2.toml").write_text(own)
+    assert find_board("netduinoplus2", folder).family == "family"
 
 
 @pytest.mark.parametrize("board", read_boards(boards_dir()), ids=lambda board: board.name)

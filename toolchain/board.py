@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from toolchain.errors import BoardError, nearest
+from toolchain.flashing import AnyFlasher, UsbDevice
 from toolchain.resources import resource_dir
 from toolchain.settings import Settings, read_toml
 
@@ -36,6 +37,12 @@ class Core(Settings):
     flags: tuple[str, ...]
     startup: str
     """The core's own start-up and fault code, relative to `boards/`."""
+    standard: Literal["c99", "gnu99"] = "c99"
+    """gnu99: C99 and the address space that a separate flash needs."""
+    libc_startup: bool = False
+    """The C library's vectors and start-up code run before our own."""
+    link_flags: tuple[str, ...] = ("--specs=nano.specs",)
+    """For linking alone, such as what chooses the C library."""
     linker_script: str
     """Template of the linker script, relative to `firmware_templates/`."""
 
@@ -50,8 +57,9 @@ class Region(Settings):
     """A range of addresses the linker may fill."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
-    kind: Literal["flash", "ram", "other"]
-    """`flash` holds the image, `ram` data and stack; `other` is shown but never linked into."""
+    kind: Literal["flash", "constants", "ram", "other"]
+    """`flash` holds the image, `ram` data and stack; `other` is shown but never linked into.
+    `constants` is the flash once more, at the addresses where the core reads data from it."""
     origin: Address
     bytes: int = Field(ge=1)
 
@@ -72,21 +80,73 @@ class Uart(Settings):
     """Pins, as the board's schematic calls them."""
 
 
-class Emulator(Settings):
-    """How to run the board without the board."""
+class Qemu(Settings):
+    """A board that QEMU emulates: its time counts instructions."""
 
     kind: Literal["qemu"]
+    system: Literal["arm", "riscv32"] = "arm"
+    """Which QEMU: `qemu-system-arm`, `qemu-system-riscv32`."""
     machine: str
     icount_shift: int = Field(default=6, ge=0, le=10)
     """Virtual nanoseconds per instruction are 2**icount_shift: time counts instructions."""
+    counter_hz: int | None = Field(default=None, ge=1)
+    """What the emulated counter behind `port_ticks` runs at, where that is not `clock_hz`: QEMU's
+    mcycle counts virtual nanoseconds."""
 
     def instructions(self, ticks: float, clock_hz: int) -> float:
         """Return the instructions that an emulated clock of `clock_hz` counted as `ticks`.
 
-        >>> Emulator(kind="qemu", machine="x", icount_shift=6).instructions(64, 1_000_000)
+        >>> Qemu(kind="qemu", machine="x", icount_shift=6).instructions(64, 1_000_000)
         1000.0
         """
+        return ticks * 1e9 / ((self.counter_hz or clock_hz) * 2**self.icount_shift)
+
+    def cycles(self, _ticks: float) -> None:
+        """Return nothing: an instruction here takes no number of cycles."""
+
+
+class Simavr(Settings):
+    """An AVR that simavr emulates: every instruction takes the cycles it takes on the chip."""
+
+    kind: Literal["simavr"]
+    mcu: str
+    """As simavr calls it, such as `atmega328p`."""
+
+    def instructions(self, _ticks: float, _clock_hz: int) -> None:
+        """Return nothing: cycles are counted, not instructions."""
+
+    def cycles(self, ticks: float) -> float:
+        """Return the cycles that an emulated clock counted as `ticks`: as many."""
+        return ticks
+
+
+class Rp2040js(Settings):
+    """rp2040js, for boards with an RP2040."""
+
+    kind: Literal["rp2040js"]
+    icount_shift: int = Field(default=6, ge=0, le=10)
+    """Virtual nanoseconds per instruction are 2**icount_shift, as with QEMU."""
+
+    def instructions(self, ticks: float, clock_hz: int) -> float:
+        """Return the instructions that an emulated clock of `clock_hz` counted as `ticks`."""
         return ticks * 1e9 / (clock_hz * 2**self.icount_shift)
+
+    def cycles(self, _ticks: float) -> None:
+        """Return nothing: its cycles know no flash and no cache, so they are not told."""
+
+
+Emulator = Annotated[Qemu | Simavr | Rp2040js, Field(discriminator="kind")]
+"""How to run the board without the board."""
+
+
+class Power(Settings):
+    """What the chip draws while it computes, as a document says it; the board draws more."""
+
+    active_ma: float = Field(gt=0)
+    """Milliamperes of the core running from flash at `clock_hz`."""
+    volts: float = Field(gt=0)
+    source: str
+    """Document and table, and the conditions there."""
 
 
 class Board(Settings):
@@ -107,10 +167,19 @@ class Board(Settings):
     line_bytes: int = Field(default=512, ge=96, le=4096)
     """The longest request line the console takes, newline included."""
     uart: Uart
-    flasher: str
+    flasher: AnyFlasher | None = None
+    """Absent: nobody flashes this board, it is only emulated."""
+    usb: tuple[UsbDevice, ...] = ()
+    """What it looks like on USB."""
     emulator: Emulator | None = None
     defines: dict[str, int] = {}
     """Constants for the family's port.c, such as `BOARD_HSE_HZ`: macros of board.h."""
+    cycle_counter: str
+    """What `port_ticks` reads on the chip, such as `DWT CYCCNT`."""
+    power: Power | None = None
+    """Absent: nobody has given figures, and nothing is computed from them."""
+    errata: tuple[str, ...] = ()
+    """Faults of the chip that the port works around, or that its user meets."""
     notes: tuple[str, ...] = ()
 
     family: str = ""
@@ -122,6 +191,8 @@ class Board(Settings):
         for kind in ("flash", "ram"):
             if sum(region.kind == kind for region in memory) != 1:
                 raise ValueError(f'exactly one region has kind = "{kind}".')
+        if sum(region.kind == "constants" for region in memory) > 1:
+            raise ValueError('at most one region has kind = "constants".')
         names = [region.name for region in memory]
         for name in names:
             if names.count(name) > 1:
@@ -166,6 +237,11 @@ class Board(Settings):
         return next(region for region in self.memory if region.kind == "flash")
 
     @property
+    def constants(self) -> Region | None:
+        """Where the core reads data from flash, when it's not where it fetches instructions."""
+        return next((region for region in self.memory if region.kind == "constants"), None)
+
+    @property
     def ram(self) -> Region:
         """The region that holds data and stack."""
         return next(region for region in self.memory if region.kind == "ram")
@@ -176,13 +252,26 @@ def boards_dir() -> Path:
     return resource_dir("boards")
 
 
+def in_boards(folder: Path, name: str) -> Path:
+    """Return the file or folder `name` of `folder`, or the one that ships with the tool.
+
+    A folder of one's own thus needs nothing but what is new in it.
+    """
+    own = folder / name
+    return own if own.exists() else boards_dir() / name
+
+
 def read_cores(folder: Path) -> dict[str, Core]:
-    """Read what each core needs from `folder/cores.toml`."""
-    return read_toml(folder / "cores.toml", Cores, BoardError).core
+    """Read what each core needs: the `cores.toml` that ships, and the one in `folder`."""
+    cores: dict[str, Core] = {}
+    for place in dict.fromkeys((boards_dir(), folder)):
+        if place == boards_dir() or (place / "cores.toml").exists():
+            cores |= read_toml(place / "cores.toml", Cores, BoardError).core
+    return cores
 
 
 def read_board(path: Path, cores: dict[str, Core]) -> Board:
-    """Read one profile.
+    """Read one profile, `<folder>/<family>/<name>.toml`.
 
     Raises:
         BoardError: the profile is wrong; the message names file, key and reason.
@@ -192,25 +281,30 @@ def read_board(path: Path, cores: dict[str, Core]) -> Board:
         raise BoardError(f'{path}: name: "{board.name}" differs from the file\'s name.')
     if board.core not in cores:
         raise BoardError(f'{path}: core: unknown core "{board.core}"; {nearest(board.core, cores)}')
-    if not (path.parent / "port.c").is_file():
+    family = path.parent.name
+    if not in_boards(path.parents[1], f"{family}/port.c").is_file():
         raise BoardError(f"{path.parent}: has no port.c, which every family needs.")
-    return board.model_copy(update={"family": path.parent.name})
+    return board.model_copy(update={"family": family})
 
 
 def read_boards(folder: Path) -> tuple[Board, ...]:
-    """Read every profile below `folder`, sorted by name."""
+    """Read every profile of `folder` and those that ship with the tool, sorted by name."""
     cores = read_cores(folder)
-    boards = [read_board(path, cores) for path in sorted(folder.glob("*/*.toml"))]
-    return tuple(sorted(boards, key=lambda board: board.name))
+    return tuple(read_board(path, cores) for _, path in sorted(_profiles(folder).items()))
 
 
 def find_board(name: str, folder: Path) -> Board:
-    """Return the board called `name`.
+    """Return the board called `name`, from `folder` or from those that ship with the tool.
 
     Raises:
         BoardError: there is none; the message names the nearest.
     """
-    paths = {path.stem: path for path in folder.glob("*/*.toml")}
+    paths = _profiles(folder)
     if name not in paths:
         raise BoardError(f'unknown board "{name}"; {nearest(name, paths)}')
     return read_board(paths[name], read_cores(folder))
+
+
+def _profiles(folder: Path) -> dict[str, Path]:
+    """List the profiles by name; one in `folder` wins over one that ships."""
+    return {path.stem: path for place in (boards_dir(), folder) for path in place.glob("*/*.toml")}

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from toolchain import __version__, pipeline
 from toolchain.board import boards_dir, find_board, read_boards
+from toolchain.board_page import describe_board
 from toolchain.console import Console
-from toolchain.errors import ProjectError, ShelfcastError, nearest
-from toolchain.project import PROJECT_FILE
+from toolchain.errors import BoardError, ProjectError, ShelfcastError, nearest
+from toolchain.project import PROJECT_FILE, BoardChoice, find_project, read_project
 from toolchain.resources import resource_dir
 from toolchain.summary import summarize
+
+if TYPE_CHECKING:
+    from toolchain.device.ports import Ask, FoundPort
 
 app = typer.Typer(
     name="shelfcast",
@@ -42,12 +47,14 @@ BoardName = Annotated[
     str | None, typer.Option("--board", help="The board; `shelfcast boards` lists them.")
 ]
 BoardsDir = Annotated[
-    Path | None, typer.Option("--boards-dir", help="Use the boards of this folder instead.")
+    Path | None, typer.Option("--boards-dir", help="Look for boards in this folder too.")
 ]
 Port = Annotated[
     str | None,
     typer.Option(
-        "--port", help="/dev/ttyACM0, COM3, socket://host:port. Default: the board's emulator."
+        "--port",
+        help="/dev/ttyACM0, COM3, socket://host:port; auto: found by its USB id. "
+        "Default: the board's emulator, or auto when it has none.",
     ),
 ]
 Windows = Annotated[
@@ -157,7 +164,7 @@ def quantize(project: ProjectPath = HERE, run: RunPath = None, as_json: Json = F
     job = pipeline.open_job(project, run=run)
     pipeline.quantize(job, console.report)
     path = job.run.model
-    console.result({"model": str(path)}, f"{path} is ready. Next: shelfcast deploy")
+    console.result({"model": str(path)}, f"{path} is ready. Next: shelfcast render")
 
 
 @app.command()
@@ -217,19 +224,29 @@ def flash(
     run: RunPath = None,
     board: BoardName = None,
     boards: BoardsDir = None,
+    port: Port = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the exact command for hardware; run nothing.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Write the image onto the board, verify it, and see that it answers.
 
-    Emulated boards only: they are flashed through their debug port and verified byte for byte.
-    They forget when they are switched off, so `validate` and `deploy` flash them again. For a real
-    board, write the image (`shelfcast build` names it) with its own tool, then
-    `shelfcast validate --port`.
+    A board at a port is written with the tool that its profile names, and has to answer at that
+    port afterwards. An emulated board is flashed through its debug port and verified byte for
+    byte; it forgets when it is switched off, so `validate` and `deploy` flash it again.
     """
     console = Console(as_json=as_json)
-    job = pipeline.open_job(project, run=run, board=board, boards=boards)
+    job = pipeline.open_job(project, run=run, board=board, boards=boards, port=port)
+    if dry_run:
+        values = pipeline.flash_plan(job)
+        scripts = [f"\n{path}:\n{text}" for path, text in values["scripts"].items()]
+        console.result(values, "\n".join([*map(shlex.join, values["commands"]), *scripts]))
+        return
+    job = pipeline.plug_in(job, _asker(console))
     result = pipeline.flash(job, console.report)
-    console.result(result, f"{job.board.name} runs the image. Next: shelfcast validate")
+    hint = f" --port {job.port}" if job.port else ""
+    console.result(result, f"{job.board.name} runs the image. Next: shelfcast validate{hint}")
 
 
 @app.command()
@@ -250,6 +267,7 @@ def validate(
     """
     console = Console(as_json=as_json)
     job = pipeline.open_job(project, run=run, board=board, boards=boards, port=port)
+    job = pipeline.plug_in(job, _asker(console))
     verdict = pipeline.validate(job, console.report, windows=windows, limit=limit, again=True)
     _print_verdict(console, job, verdict)
 
@@ -265,22 +283,53 @@ def deploy(
 ) -> None:
     """Go the whole way: sales, training, INT8, firmware, board, verdict.
 
-    What is done and unchanged is skipped. Without --port the board is emulated.
+    What is done and unchanged is skipped. Without --port the board is emulated; at a port it is
+    flashed first.
     """
     console = Console(as_json=as_json)
     job = pipeline.open_job(project, run=run, board=board, boards=boards, port=port)
+    job = pipeline.plug_in(job, _asker(console))
     _print_verdict(console, job, pipeline.deploy(job, console.report))
 
 
 @app.command()
 def boards(
-    name: Annotated[str | None, typer.Argument(help="Show one board wholly.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Show one board wholly; `new`: write a profile.")
+    ] = None,
+    new_name: Annotated[str | None, typer.Argument(help="After `new`: the new board.")] = None,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Build a firmware for the board and, if emulated, run it."),
+    ] = False,
+    like: Annotated[str | None, typer.Option(help="new: the board it resembles.")] = None,
+    title: Annotated[str | None, typer.Option(help="new: what people call it.")] = None,
+    vendor: Annotated[str | None, typer.Option(help="new: who makes it.")] = None,
+    mcu: Annotated[str | None, typer.Option(help="new: the chip on it.")] = None,
+    flash_bytes: Annotated[int | None, typer.Option("--flash", help="new: bytes of flash.")] = None,
+    ram_bytes: Annotated[int | None, typer.Option("--ram", help="new: bytes of RAM.")] = None,
+    clock_hz: Annotated[int | None, typer.Option("--clock", help="new: Hz of the core.")] = None,
     boards: BoardsDir = None,
     as_json: Json = False,
 ) -> None:
-    """List the boards: tier 1 runs in the tests under emulation, tier 2 is only built there."""
+    """List the boards: tier 1 runs in the tests under emulation, tier 2 is only built there.
+
+    `boards NAME` draws a board's memory map and the wiring of its serial pins; `--check` builds a
+    small firmware for it, and runs it where it is emulated. `boards new NAME --like BOARD` writes
+    the profile of another board of a known family, into --boards-dir (default: boards).
+    """
+    console = Console(as_json=as_json)
     folder = boards or boards_dir()
+    if name == "new":
+        path = _new_board(
+            console, new_name, like, boards or Path("boards"), title=title, vendor=vendor,
+            mcu=mcu, flash_bytes=flash_bytes, ram_bytes=ram_bytes, clock_hz=clock_hz,
+        )  # fmt: skip
+        hint = f"shelfcast boards {path.stem} --check --boards-dir {path.parents[1]}"
+        console.result({"profile": str(path)}, f"{path} is ready. Next: {hint}")
+        return
     found = (find_board(name, folder),) if name else read_boards(folder)
+    checks = [pipeline.check(board, folder, console.report) for board in found] if check else []
     rows = [
         {
             "name": board.name,
@@ -291,7 +340,7 @@ def boards(
             "tier": board.tier,
             "flash_bytes": board.flash.bytes,
             "ram_bytes": board.ram.bytes,
-            "flasher": board.flasher,
+            "flasher": board.flasher.kind if board.flasher else None,
             "emulator": board.emulator.kind if board.emulator else None,
         }
         for board in found
@@ -308,10 +357,117 @@ def boards(
         )
         for row in rows
     ]
-    text = _columns(table)
-    if name:
-        text += "".join(f"\n{note}" for note in found[0].notes)
+    text = describe_board(found[0]) if name else _columns(table)
+    console.result({"rows": rows, **({"checks": checks} if check else {})}, text)
+    if not all(values["passed"] for values in checks):
+        raise typer.Exit(1)
+
+
+def _new_board(
+    console: Console, name: str | None, like: str | None, out: Path, **values: Any
+) -> Path:
+    """Write a profile, asking for what the flags leave open when there is somebody to ask."""
+    from toolchain.board_new import new_board
+
+    if name is None:
+        raise BoardError("boards new: needs a name, such as: shelfcast boards new shop --like pico")
+    ask = sys.stdin.isatty() and not console.as_json
+    if like is None:
+        if not ask:
+            raise BoardError(
+                f"boards new {name}: --like names a board of the same family; "
+                "`shelfcast boards` lists them."
+            )
+        like = typer.prompt("A board of the same family", err=True)
+    pattern = find_board(like, out)
+    if ask:
+        for key, words, usual in (
+            ("title", "What people call it", name),
+            ("vendor", "Who makes it", pattern.vendor),
+            ("mcu", "The chip on it", pattern.mcu),
+            ("flash_bytes", "Bytes of flash", pattern.flash.bytes),
+            ("ram_bytes", "Bytes of RAM", pattern.ram.bytes),
+            ("clock_hz", "Hz of the core", pattern.clock_hz),
+        ):
+            if values[key] is None:
+                values[key] = typer.prompt(words, default=usual, err=True)
+    return new_board(name, pattern, out, **values)
+
+
+@app.command()
+def ports(boards: BoardsDir = None, as_json: Json = False) -> None:
+    """List the serial ports that are plugged in, and which boards they look like by USB id."""
+    from toolchain.device.ports import find_ports, looks_like
+
+    known = read_boards(boards or boards_dir())
+    found = [(port, looks_like(port, known)) for port in find_ports()]
+    rows = [
+        {
+            "port": port.device,
+            "usb": port.usb,
+            "serial": port.serial,
+            "location": port.location,
+            "description": port.description,
+            "boards": [{"name": board.name, "what": what} for board, what in likely],
+        }
+        for port, likely in found
+    ]
+    table = [("port", "usb", "description", "looks like")] + [
+        (
+            port.device,
+            port.usb or "",
+            port.description,
+            ", ".join(f"{board.name} ({what})" for board, what in likely),
+        )
+        for port, likely in found
+    ]
+    text = _columns(table) if rows else "No serial port is plugged in."
     Console(as_json=as_json).result({"rows": rows}, text)
+
+
+@app.command()
+def doctor(
+    board: BoardName = None,
+    boards: BoardsDir = None,
+    as_json: Json = False,
+) -> None:
+    """Say what is installed, what is missing, and the one command that installs it.
+
+    Exit code 0 when all is there that the board needs (compiler, make, and its emulator or, for a
+    board without one, its flasher and the right to use serial ports), else 3. What only other
+    boards need is listed, too, but fails nothing. Without --board: the project's board, or the
+    default one.
+    """
+    from toolchain.doctor import examine
+
+    folder = boards or boards_dir()
+    diagnosis = examine(find_board(board or _usual_board(), folder), folder)
+    Console(as_json=as_json).result(diagnosis.to_json(), diagnosis.to_text())
+    if not diagnosis.healthy:
+        raise typer.Exit(3)
+
+
+def _usual_board() -> str:
+    """Return the board of the project here, or the one every new project has."""
+    if find_project(HERE).exists():
+        return read_project(HERE).board.name
+    return BoardChoice().name
+
+
+def _asker(console: Console) -> Ask | None:
+    """Return how to let a person choose a port; None when no person is there."""
+    if console.as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+
+    def ask(question: str, choices: Sequence[FoundPort]) -> FoundPort:
+        for number, port in enumerate(choices, 1):
+            console.say(f"  {number}  {port}")
+        number = 0
+        while not 1 <= number <= len(choices):
+            number = typer.prompt(question, type=int, prompt_suffix=" ", err=True)
+        return choices[number - 1]
+
+    return ask
 
 
 def _print_verdict(console: Console, job: pipeline.Job, verdict: dict[str, Any]) -> None:

@@ -10,9 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-_BAR = 24
-_REDRAW_S = 0.1
-
 
 class Console:
     """Where words go. With `as_json`, stdout carries one JSON object and nothing else."""
@@ -20,7 +17,6 @@ class Console:
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
         self._live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-        self._colour = self._live and "NO_COLOR" not in os.environ
 
     def result(self, values: dict[str, Any], text: str) -> None:
         """Print the result of a verb, for a program or for a person."""
@@ -32,66 +28,71 @@ class Console:
 
     def error(self, words: str) -> None:
         """Print the one line an error is."""
-        self.say(self._paint("31", "error: ") + words)
+        colour = self._live and "NO_COLOR" not in os.environ
+        self.say(f"\x1b[31merror:\x1b[0m {words}" if colour else f"error: {words}")
 
     @contextmanager
-    def report(self, name: str) -> Iterator[_StageLine]:
+    def report(self, name: str) -> Iterator[_Stage]:
         """Show one stage of the pipeline: see `pipeline.Report`."""
-        line = _StageLine(self, name)
-        try:
-            yield line
-        finally:
-            line.end()
-
-    def draw(self, words: str) -> None:
-        """Draw over the current line of a terminal."""
-        if self._live:
-            width = os.get_terminal_size(sys.stderr.fileno()).columns
-            sys.stderr.write("\r\x1b[K" + words[: max(20, width - 1)])
-            sys.stderr.flush()
-
-    def erase(self) -> None:
-        """Remove what `draw` drew."""
-        self.draw("")
-
-    @property
-    def live(self) -> bool:
-        """Whether stderr is a terminal that can be drawn over."""
-        return self._live
-
-    def _paint(self, code: str, words: str) -> str:
-        return f"\x1b[{code}m{words}\x1b[0m" if self._colour else words
+        with _LiveStage(self, name) if self._live else _Stage(self, name) as stage:
+            yield stage
 
 
-class _StageLine:
-    """One stage: a bar while it works, one line when it is done."""
+class _Stage:
+    """One stage in plain lines: at its start, at every quarter, and when it is done."""
 
     def __init__(self, console: Console, name: str) -> None:
         self._console = console
         self._name = name
         self._started = time.monotonic()
-        self._drawn = 0.0
         self._told = -1
 
+    def __enter__(self) -> _Stage:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave nothing behind."""
+
     def progress(self, fraction: float, words: str) -> None:
-        """Move the bar; without a terminal, print a line at the start and at every quarter."""
-        now = time.monotonic()
-        if self._console.live:
-            if now - self._drawn >= _REDRAW_S:
-                self._drawn = now
-                full = round(_BAR * min(fraction, 1.0))
-                bar = "█" * full + "·" * (_BAR - full)
-                self._console.draw(f"{self._name:<9} {bar} {words}")
-        elif int(fraction * 4) > self._told:
+        """Say how far it is."""
+        if int(fraction * 4) > self._told:
             self._told = int(fraction * 4)
             self._console.say(f"{self._name:<9} {100 * fraction:3.0f}% {words}")
 
     def result(self, words: str, *, skipped: bool) -> None:
         """Print what came of the stage."""
-        self._console.erase()
         took = "unchanged" if skipped else f"{time.monotonic() - self._started:.1f} s"
         self._console.say(f"{self._name:<9} {words} ({took})")
 
-    def end(self) -> None:
-        """Leave no half-drawn bar behind, whatever happened."""
-        self._console.erase()
+
+class _LiveStage(_Stage):
+    """One stage on a terminal: a bar while it works, one line when it is done."""
+
+    def __enter__(self) -> _Stage:
+        # Imported here: answers without progress do not wait for it.
+        from rich.console import Console as Terminal
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self._bar = Progress(
+            TextColumn("{task.fields[stage]:<9}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.description}", markup=False),
+            console=Terminal(stderr=True, soft_wrap=False),
+            transient=True,
+        )
+        self._bar.start()
+        self._task = self._bar.add_task("", total=1.0, stage=self._name)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove the bar, whatever happened."""
+        self._bar.stop()
+
+    def progress(self, fraction: float, words: str) -> None:
+        """Move the bar."""
+        self._bar.update(self._task, completed=fraction, description=words)
+
+    def result(self, words: str, *, skipped: bool) -> None:
+        """Replace the bar by what came of the stage."""
+        self._bar.stop()
+        super().result(words, skipped=skipped)

@@ -4,8 +4,7 @@
 
     ShelfcastError
     ├── VerdictError (1)    the tool worked; the answer is no
-    │   ├── DoesNotFit          image or model larger than the board
-    │   └── ParityError         device and host disagree
+    │   └── DoesNotFit          image or model larger than the board
     ├── InputError (2)      what was asked, or given, is wrong
     │   ├── DataError           sales files
     │   ├── ProjectError        shelfcast.toml
@@ -51,10 +50,6 @@ class VerdictError(ShelfcastError):
 
 class DoesNotFit(VerdictError):
     """The model or the image is larger than the board."""
-
-
-class ParityError(VerdictError):
-    """The device and the host disagree."""
 
 
 class InputError(ShelfcastError):

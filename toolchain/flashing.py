@@ -1,4 +1,4 @@
-"""How a board is flashed and recognized, as its profile says it: `[flasher]` and `[usb]`.
+"""How a board is flashed and recognized, as its profile says it: `[flasher]` and `usb`.
 
 Data only; `toolchain.device.flashers` knows the tools.
 """
@@ -27,6 +27,16 @@ Reset = Literal["none", "dtr", "rts-dtr", "touch-1200", "probe"]
 """
 
 
+class UsbDevice(Settings):
+    """What the board looks like on USB: a row of `usb`."""
+
+    id: UsbId
+    what: str
+    """`USB-serial adapter on the board`, `boot loader`, `debug probe`."""
+    console: bool = True
+    """Whether our firmware is talked to through it; else it is only good for flashing."""
+
+
 class FlasherSettings(Settings):
     """What every `[flasher]` table may say."""
 
@@ -49,10 +59,10 @@ class OpenOcd(ProbeSettings):
     """OpenOCD, any probe."""
 
     kind: Literal["openocd"]
-    interface: Word
-    """The probe's configuration, such as `interface/cmsis-dap.cfg`."""
+    interface: Word | None = None
+    """The probe's configuration, such as `interface/cmsis-dap.cfg`. Absent: `target` names one."""
     target: Word
-    """The chip's, such as `target/nrf51.cfg`."""
+    """The chip's, such as `target/nrf51.cfg`; or the board's: `board/sifive-hifive1.cfg`."""
     transport: Literal["swd", "jtag"] | None = None
     """Absent: the probe's first choice, which for a J-Link is JTAG."""
     speed_khz: int | None = Field(default=None, ge=1)
@@ -91,6 +101,9 @@ class EspTool(FlasherSettings):
     kind: Literal["esptool"]
     chip: Word
     """As esptool calls it, such as `esp32c3`."""
+    image: Literal["esp", "raw"] = "esp"
+    """`esp`: wrapped into the format that the chip's ROM loads into RAM. `raw`: as it is, for chips
+    whose ROM starts it in flash ("direct boot")."""
     offset: Address = 0
     """From the start of flash; where the chip's ROM looks for an image."""
     baud: int = Field(default=460_800, ge=9600)
@@ -147,15 +160,6 @@ class PicoTool(FlasherSettings):
 
 
 AnyFlasher = Annotated[
-    OpenOcd
-    | PyOcd
-    | StFlash
-    | JLink
-    | EspTool
-    | AvrDude
-    | Bossac
-    | DfuUtil
-    | Uf2
-    | PicoTool,
+    OpenOcd | PyOcd | StFlash | JLink | EspTool | AvrDude | Bossac | DfuUtil | Uf2 | PicoTool,
     Field(discriminator="kind"),
 ]

@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 Manager = Literal["apt", "brew", "none"]
@@ -22,6 +23,12 @@ class Source:
     """For programs that their makers publish on PyPI; preferred, being newer than Debian's."""
     vendor: str = ""
     """The maker's page."""
+
+
+def find_tool(program: str) -> str | None:
+    """Return where a program is: on the PATH, or beside our own, where pip put it."""
+    beside = str(Path(sys.executable).parent)
+    return shutil.which(program) or shutil.which(program, path=beside)
 
 
 def manager(which: Which = shutil.which, platform: str = sys.platform) -> Manager:

@@ -13,13 +13,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import ValidationError
 
 from toolchain import __version__
-from toolchain.board import Board, boards_dir, find_board, read_cores
-from toolchain.errors import BoardError, ProjectError, RunError
+from toolchain.board import Board, boards_dir, find_board, in_boards, read_cores
+from toolchain.errors import ProjectError, RunError
 from toolchain.files import sha256_of, write_atomically
 from toolchain.progress import Progress, part
 from toolchain.project import Network, Project, find_project, read_project
@@ -29,8 +29,13 @@ from toolchain.settings import describe
 
 if TYPE_CHECKING:
     from toolchain.demand.metrics import Accuracy
+    from toolchain.device.ports import Ask
     from toolchain.firmware.elf import Image
     from toolchain.graph.types import Graph
+
+
+AUTO = "auto"
+"""A port that is to be found by the board's USB id."""
 
 
 class Stage(Protocol):
@@ -92,7 +97,22 @@ def deploy(job: Job, report: Report) -> dict[str, Any]:
     quantize(job, report)
     render(job, report)
     build(job, report)
+    if job.port is not None:
+        job = replace(job, port=flash(job, report)["port"])
     return validate(job, report)
+
+
+def plug_in(job: Job, ask: Ask | None = None) -> Job:
+    """Find out where the board is plugged in, unless it is emulated or its port was named.
+
+    Raises:
+        PortError: it cannot be told, and `ask` is None.
+    """
+    if job.port != AUTO and (job.port is not None or job.board.emulator is not None):
+        return job
+    from toolchain.device.ports import choose_port, find_ports
+
+    return replace(job, port=choose_port(job.board, find_ports(), ask=ask).device)
 
 
 def with_network(
@@ -205,7 +225,7 @@ def quantize(job: Job, report: Report) -> None:
     _need(run.dataset, "prepare")
     _need(run.float_model, "train")
     inputs = {
-        "code": _code("network"),
+        "code": _code("network", "graph"),
         "tensorflow": metadata.version("tensorflow"),
         "dataset": sha256_of(run.dataset),
         "model": sha256_of(run.float_model),
@@ -263,8 +283,12 @@ def render(job: Job, report: Report) -> Path:
         "model": sha256_of(run.model),
         "board": board.model_dump(),
         "core": core.model_dump(),
-        "family": sha256_of(job.boards / board.family),
-        "startup": sha256_of(job.boards / core.startup),
+        "family": [
+            sha256_of(place / board.family)
+            for place in (boards_dir(), job.boards)
+            if (place / board.family).is_dir()
+        ],
+        "startup": sha256_of(in_boards(job.boards, core.startup)),
         "templates": sha256_of(resource_dir("firmware_templates")),
     }
     with report("render") as stage:
@@ -308,6 +332,26 @@ def build(job: Job, report: Report) -> Image:
     return result
 
 
+def flash_plan(job: Job) -> dict[str, Any]:
+    """Return the commands that write the image onto the hardware, and run none.
+
+    They say PORT where they need a port and none was named.
+    """
+    from toolchain.device.flashers.catalog import flasher_of, plan
+
+    image = job.run.image(job.board.name)
+    _need(image, "build", job.board)
+    port = None if job.port == AUTO else job.port
+    steps = plan(job.board, image, port or "PORT")
+    return {
+        "board": job.board.name,
+        "flasher": flasher_of(job.board).kind,
+        "port": port,
+        "commands": [list(step.argv) for step in steps],
+        "scripts": {str(step.script[0]): step.script[1] for step in steps if step.script},
+    }
+
+
 def flash(job: Job, report: Report) -> dict[str, Any]:
     """Write the image onto the board, verify it, and return what the board says it is."""
     from toolchain.device.running import open_device
@@ -315,17 +359,18 @@ def flash(job: Job, report: Report) -> dict[str, Any]:
 
     image = job.run.image(job.board.name)
     _need(image, "build", job.board)
-    if job.port is not None:
-        raise BoardError(
-            f"{job.board.name}: a board at a port is not written to. Write {image} with its own "
-            f"tool, then run: shelfcast validate --port {job.port}"
-        )
     graph = load_graph(job.run.model)
-    with (
-        report("flash") as stage,
-        open_device(job.board, image, model_crc=graph.crc32, progress=stage.progress) as session,
-    ):
-        greeting = session.greeting
+    with report("flash") as stage:
+        port = job.port
+        if port is not None:
+            from toolchain.device.hardware import flash_board
+
+            port = flash_board(job.board, image, port, part(stage.progress, 0.0, 0.9))
+        rest = part(stage.progress, 0.0 if port is None else 0.9, 1.0)
+        with open_device(
+            job.board, image, port=port, model_crc=graph.crc32, progress=rest
+        ) as session:
+            greeting = session.greeting
         stage.result(
             f"flashed, verified, and answering: firmware {greeting.firmware}, "
             f"model {greeting.model_crc:08x}",
@@ -335,7 +380,8 @@ def flash(job: Job, report: Report) -> dict[str, Any]:
             "board": greeting.board,
             "firmware": greeting.firmware,
             "model_crc": f"{greeting.model_crc:08x}",
-            "emulated": True,
+            "emulated": port is None,
+            "port": port,
         }
 
 
@@ -360,7 +406,7 @@ def validate(
         }
     )
     inputs = {
-        "code": _code("demand", "graph", "device", "verdict"),
+        "code": _code("demand", "graph", "firmware", "device", "verdict"),
         "dataset": sha256_of(run.dataset),
         "model": sha256_of(run.model),
         "image": sha256_of(run.image(board.name)),
@@ -390,6 +436,33 @@ def validate(
     return result
 
 
+def check(board: Board, boards: Path, report: Report) -> dict[str, Any]:
+    """Build a small firmware for a board and, where it is emulated, run it."""
+    from toolchain.board_check import check_board
+
+    with report(board.name) as stage:
+        result = check_board(board, read_cores(boards)[board.core], boards, stage.progress)
+        ran = (
+            f"{result.windows} forecasts, {result.mismatches} differ; {result.state_values:,} "
+            f"states, {result.state_mismatches} differ"
+            if result.ran
+            else "built, not run: it has no emulator"
+        )
+        sizes = f"flash {result.flash_bytes:,}, RAM {result.ram_bytes:,}"
+        stage.result(f"{sizes}; {ran}", skipped=False)
+    return {
+        "name": board.name,
+        "flash_bytes": result.flash_bytes,
+        "ram_bytes": result.ram_bytes,
+        "ran": result.ran,
+        "windows": result.windows,
+        "mismatches": result.mismatches,
+        "state_values": result.state_values,
+        "state_mismatches": result.state_mismatches,
+        "passed": result.passed,
+    }
+
+
 def _replay_and_judge(job: Job, wanted: Any, progress: Progress) -> None:
     from toolchain.demand.windows import load_dataset
     from toolchain.device.running import open_device
@@ -414,7 +487,7 @@ def _replay_and_judge(job: Job, wanted: Any, progress: Progress) -> None:
         heard = replay(session, graph, graph.input.quantize(dataset.test.inputs), plan, progress)
     validation = judge(
         board=board,
-        emulated=job.port is None,
+        link=_link(job.port),
         graph=graph,
         image=image,
         dataset=dataset,
@@ -425,6 +498,12 @@ def _replay_and_judge(job: Job, wanted: Any, progress: Progress) -> None:
     draw(run.picture(board.name), dataset, load_host_forecasts(run.host_forecasts), validation)
     text = json.dumps(validation.to_json(), indent=2)
     write_atomically(run.validation(board.name), text + "\n")
+
+
+def _link(port: str | None) -> Literal["emulator", "socket", "serial"]:
+    if port is None:
+        return "emulator"
+    return "socket" if "://" in port else "serial"
 
 
 def _code(*rooms: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, TypeVar, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -44,8 +44,13 @@ def read_toml(path: Path, model: type[Model], error: type[InputError]) -> Model:
 def describe(cause: ValidationError, model: type[BaseModel]) -> str:
     """Put the first mistake of a validation into one line, and count the others."""
     first = cause.errors()[0]
-    where = ".".join(str(part) for part in first["loc"]) or "file"
-    if first["type"] == "extra_forbidden":
+    where = ".".join(str(part) for part in _without_kinds(model, first["loc"])) or "file"
+    if first["type"] == "union_tag_invalid":
+        kinds = [_kind_of(choice) for choice in _choices_at(model, first["loc"])]
+        words = f'unknown kind "{first["ctx"]["tag"]}"; {nearest(str(first["ctx"]["tag"]), kinds)}'
+    elif first["type"] == "union_tag_not_found":
+        words = f"its {first['ctx']['discriminator'].strip(chr(39))} is missing."
+    elif first["type"] == "extra_forbidden":
         known = _keys_at(model, first["loc"][:-1])
         words = f"unknown key; {nearest(str(first['loc'][-1]), known)}"
     elif first["type"] == "missing":
@@ -63,27 +68,44 @@ def describe(cause: ValidationError, model: type[BaseModel]) -> str:
 
 def _keys_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
     """List the keys that the table at `loc` may have."""
-    current: Any = model
+    (table,) = _choices_at(model, loc)
+    return [field.alias or name for name, field in table.model_fields.items()]
+
+
+def _without_kinds(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[int | str]:
+    """Return where a mistake is, as the user wrote it: the kind of a table is no key of it."""
+    return [part for index, part in enumerate(loc) if len(_choices_at(model, loc[:index])) == 1]
+
+
+def _choices_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> tuple[type[BaseModel], ...]:
+    """Follow `loc` to a table: its model, or its models where its `kind` is still to come."""
+    choices: tuple[type[BaseModel], ...] = (model,)
     in_table_of_tables = False
     for part in loc:
+        if len(choices) > 1:
+            choices = tuple(choice for choice in choices if _kind_of(choice) == part)
+            continue
         if in_table_of_tables or isinstance(part, int):
             in_table_of_tables = False  # the part is a name the user chose, or an index
             continue
-        annotation = current.model_fields[part].annotation
-        in_table_of_tables = get_origin(annotation) is dict
-        current = _model_in(annotation)
-    return [field.alias or name for name, field in current.model_fields.items()]
+        field = choices[0].model_fields.get(part)
+        if field is None:
+            break
+        in_table_of_tables = get_origin(field.annotation) is dict
+        choices = tuple(_models_in(field.annotation)) or choices
+    return choices
 
 
-def _model_in(annotation: Any) -> Any:
-    """Find the model class inside `X`, `X | None` or `tuple[X, ...]`."""
+def _kind_of(model: type[BaseModel]) -> str:
+    """Return the `kind` by which a model is chosen from several."""
+    return str(get_args(model.model_fields["kind"].annotation)[0])
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """Find the model classes inside `X`, `X | None`, `tuple[X, ...]` or `X | Y`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for part in getattr(annotation, "__args__", ()):
-        found = _model_in(part)
-        if found is not None:
-            return found
-    return None
+        return [annotation]
+    return [found for part in get_args(annotation) for found in _models_in(part)]
 
 
 def _tuples(value: Any) -> Any:

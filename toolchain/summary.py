@@ -15,13 +15,20 @@ _NAMES = {
 }
 
 
+_WHERE = {
+    True: "  (emulated, not measured on hardware)",
+    False: "",
+    None: "  (behind a socket: hardware or not, nobody knows)",
+}
+
+
 def summarize(verdict: dict[str, Any], files: dict[str, str]) -> str:
     """Write what `Validation.to_json` holds, and where the run's files are."""
     parity, flash, ram = verdict["parity"], verdict["flash"], verdict["ram"]
     lines = [
         "",
         f"{verdict['board']}: {'PASS' if verdict['verdict'] == 'pass' else 'FAIL'}"
-        f"{'  (emulated, not measured on hardware)' if verdict['emulated'] else ''}",
+        f"{_WHERE[verdict['emulated']]}",
         "",
         f"  parity     {parity['windows']:>9,} forecasts     {parity['mismatches']:>7,} differ "
         "from the host",
@@ -36,15 +43,14 @@ def summarize(verdict: dict[str, Any], files: dict[str, str]) -> str:
         lines += [_row(_NAMES[name], values) for name, values in verdict[group].items()]
     lines += [
         "",
-        f"  the device forecasts {verdict['gain_percent']:.1f}% better than the best simple rule "
-        f"and {abs(verdict['mae_loss_percent']):.2f}% "
-        f"{'worse' if verdict['mae_loss_percent'] > 0 else 'better'} than float32 (by MAE)",
+        f"  by MAE, the device is {_compared(-_or_zero(verdict['gain_percent']))} the best simple "
+        f"rule and {_compared(_or_zero(verdict['mae_loss_percent']))} the float network",
         "",
         f"  flash      {flash['total']:>9,} of {flash['budget']:,} bytes: model "
         f"{flash['weights']:,}, tables {flash['tables']:,}, code {flash['code']:,}",
         f"  RAM        {ram['static']:>9,} of {ram['budget']:,} bytes static, "
         f"{ram['stack_measured']:,} of stack used",
-        f"  time       {_latency(verdict['latency'])} a forecast, "
+        f"  time       {_latency(verdict['latency'], verdict['emulated'])} a forecast, "
         f"{verdict['latency']['macs']:,} multiply-accumulates",
     ]
     lines += [f"  {name:<10} {path}" for name, path in files.items()]
@@ -59,7 +65,24 @@ def _row(name: str, values: dict[str, float | None]) -> str:
     return f"    {name:<28}{numbers}"
 
 
-def _latency(latency: dict[str, int | None]) -> str:
+def _compared(percent: float) -> str:
+    """Say how much larger an error is than another.
+
+    >>> _compared(-9.6), _compared(0.12)
+    ('9.60% better than', '0.12% worse than')
+    """
+    return f"{abs(percent):.2f}% {'worse' if percent > 0 else 'better'} than"
+
+
+def _or_zero(percent: float | None) -> float:
+    return 0.0 if percent is None else percent
+
+
+def _latency(latency: dict[str, int | None], emulated: bool | None) -> str:
     if latency["instructions"] is not None:
         return f"{latency['instructions']:>9,} instructions"
-    return f"{latency['cycles']:>9,} cycles, {latency['us']:,} us"
+    if latency["cycles"] is not None:
+        if emulated:
+            return f"{latency['cycles']:>9,} cycles, emulated ({latency['us']:,} us)"
+        return f"{latency['cycles']:>9,} cycles, {latency['us']:,} us"
+    return f"{'not known':>9}"

@@ -1,4 +1,6 @@
-// STM32F100 value line: clock and serial port. RM0041 is ST's reference manual of the family.
+// STM32F100 value line (BOARD_CHIP 100) and F103 (103): clock and serial port. RM0041 is ST's
+// reference manual of the first, RM0008 that of the second: registers lie where RM0041 has them,
+// unless a comment says otherwise.
 //
 // An emulator may model none of the clock and pin registers: they read 0, and what is written to
 // them is lost. HSIRDY tells: on the chip it is always set after a reset.
@@ -22,10 +24,15 @@
 #define PORT_CR_HSERDY (1u << 17)
 #define PORT_CR_PLLON (1u << 24)
 #define PORT_CR_PLLRDY (1u << 25)
-#define PORT_CFGR_PLLSRC_PREDIV1 (1u << 16)  // the crystal, undivided after a reset
+#define PORT_CFGR_PLLSRC_HSE (1u << 16)  // the crystal, undivided after a reset
 #define PORT_CFGR_SW_PLL 2u
 #define PORT_CFGR_SWS_PLL (2u << 2)
 #define PORT_CFGR_SWS_MASK (3u << 2)
+
+// RM0008 3.3.3: flash access control. The F100's flash needs no wait state.
+#define PORT_FLASH_ACR PORT_REGISTER(0x40022000u)
+#define PORT_ACR_LATENCY_MASK 7u
+#define PORT_ACR_PREFETCH (1u << 4)
 
 // RM0041 7.2: pins. Each has a nibble of mode and configuration.
 #define PORT_GPIO_CR(pin) PORT_REGISTER(BOARD_UART_GPIO_BASE + 4u * ((pin) / 8u))
@@ -52,21 +59,28 @@
 #define PORT_NVIC_ICER PORT_REGISTER(0xe000e180u + 4u * (BOARD_UART_IRQ / 32u))
 #define PORT_NVIC_BIT (1u << (BOARD_UART_IRQ % 32u))
 
-// RM0041 2.3, 6.3.7, 6.3.8: which bus the USART is on, and its bit there.
+// RM0041 2.3, 6.3.7, 6.3.8: which bus the USART is on, its bit there, and its interrupt.
 #if BOARD_UART_BASE == 0x40013800u  // USART1
 #define PORT_UART_APB2 1
 #define PORT_UART_BIT 14u
+#define PORT_UART_IRQ 37u
 #elif BOARD_UART_BASE == 0x40004400u  // USART2
 #define PORT_UART_APB2 0
 #define PORT_UART_BIT 17u
+#define PORT_UART_IRQ 38u
 #elif BOARD_UART_BASE == 0x40004800u  // USART3
 #define PORT_UART_APB2 0
 #define PORT_UART_BIT 18u
+#define PORT_UART_IRQ 39u
 #else
-#error "uart.base is none of USART1, 2 and 3 of an STM32F100."
+#error "uart.base is none of USART1, 2 and 3 of an STM32F1."
+#endif
+#if BOARD_UART_IRQ != PORT_UART_IRQ
+#error "BOARD_UART_IRQ is not the interrupt of the USART at uart.base."
 #endif
 
-// RM0041 6.3.2: the PLL multiplies the crystal by 2 to 16. All buses run at the core's frequency.
+// RM0041 6.3.2, RM0008 7.3.2: the PLL multiplies the crystal by 2 to 16.
+#if BOARD_CHIP == 100
 #if BOARD_HSE_HZ < 4000000u || BOARD_HSE_HZ > 24000000u
 #error "BOARD_HSE_HZ must be 4 to 24 MHz."
 #endif
@@ -74,7 +88,31 @@
     BOARD_CLOCK_HZ > 24000000u
 #error "clock_hz must be at most 24 MHz, and 2, 3, 4... times BOARD_HSE_HZ."
 #endif
+#elif BOARD_CHIP == 103
+#if BOARD_HSE_HZ < 4000000u || BOARD_HSE_HZ > 16000000u
+#error "BOARD_HSE_HZ must be 4 to 16 MHz."
+#endif
+#if BOARD_CLOCK_HZ % BOARD_HSE_HZ != 0 || BOARD_CLOCK_HZ / BOARD_HSE_HZ < 2u ||                    \
+    BOARD_CLOCK_HZ / BOARD_HSE_HZ > 16u || BOARD_CLOCK_HZ < 16000000u ||                           \
+    BOARD_CLOCK_HZ > 72000000u
+#error "clock_hz must be 16 to 72 MHz, and 2, 3, 4... 16 times BOARD_HSE_HZ."
+#endif
+#else
+#error "BOARD_CHIP must be 100 or 103."
+#endif
 #define PORT_CFGR_PLLMUL ((BOARD_CLOCK_HZ / BOARD_HSE_HZ - 2u) << 18)
+
+// RM0008 7.2: APB1 runs at most at 36 MHz; the other buses at the core's frequency.
+#if BOARD_CLOCK_HZ > 36000000u
+#define PORT_APB1_DIVIDER 2u
+#define PORT_CFGR_DIVIDERS (4u << 8)
+#else
+#define PORT_APB1_DIVIDER 1u
+#define PORT_CFGR_DIVIDERS 0u
+#endif
+
+// RM0008 3.3.3: a wait state for each 24 MHz.
+#define PORT_FLASH_LATENCY ((BOARD_CLOCK_HZ - 1u) / 24000000u)
 
 #define PORT_HSI_HZ 8000000u
 
@@ -96,33 +134,46 @@ static bool port_waits(volatile uint32_t *address, uint32_t mask, uint32_t value
 }
 
 // Run from the crystal at BOARD_CLOCK_HZ. Returns false when that can't be, and leaves the chip on
-// its internal oscillator. At 24 MHz the flash needs no wait states.
+// its internal oscillator.
 static bool port_starts_pll(void) {
     PORT_RCC_CR |= PORT_CR_HSEON;
     if (!port_waits(&PORT_RCC_CR, PORT_CR_HSERDY, PORT_CR_HSERDY)) {
         PORT_RCC_CR &= ~PORT_CR_HSEON;
         return false;
     }
-    PORT_RCC_CFGR = PORT_CFGR_PLLMUL | PORT_CFGR_PLLSRC_PREDIV1;
+    PORT_RCC_CFGR = PORT_CFGR_PLLMUL | PORT_CFGR_PLLSRC_HSE | PORT_CFGR_DIVIDERS;
     PORT_RCC_CR |= PORT_CR_PLLON;
     if (!port_waits(&PORT_RCC_CR, PORT_CR_PLLRDY, PORT_CR_PLLRDY)) {
         PORT_RCC_CR &= ~(PORT_CR_PLLON | PORT_CR_HSEON);
         return false;
     }
+    if (BOARD_CHIP == 103) {
+        // The flash must be slow before the core is fast.
+        PORT_FLASH_ACR = PORT_ACR_PREFETCH | PORT_FLASH_LATENCY;
+        if (!port_waits(&PORT_FLASH_ACR, PORT_ACR_LATENCY_MASK, PORT_FLASH_LATENCY)) {
+            PORT_RCC_CFGR = 0;
+            return false;
+        }
+    }
     PORT_RCC_CFGR |= PORT_CFGR_SW_PLL;
     if (!port_waits(&PORT_RCC_CFGR, PORT_CFGR_SWS_MASK, PORT_CFGR_SWS_PLL)) {
-        PORT_RCC_CFGR &= ~PORT_CFGR_SW_PLL;
+        PORT_RCC_CFGR = 0;
         return false;
     }
     return true;
 }
 
-static void port_start_clock(void) {
+// Returns the frequency of the USART's bus.
+static uint32_t port_start_clock(void) {
     if ((PORT_RCC_CR & PORT_CR_HSIRDY) == 0) {
         port_hz = BOARD_CLOCK_HZ;  // no clock registers: an emulator, which runs at the profile's
-    } else if (port_starts_pll()) {
-        port_hz = BOARD_CLOCK_HZ;
+        return BOARD_CLOCK_HZ;
     }
+    if (!port_starts_pll()) {
+        return port_hz;
+    }
+    port_hz = BOARD_CLOCK_HZ;
+    return BOARD_CLOCK_HZ / (PORT_UART_APB2 ? 1u : PORT_APB1_DIVIDER);
 }
 
 static void port_start_pin(uint32_t pin, uint32_t configuration) {
@@ -131,7 +182,7 @@ static void port_start_pin(uint32_t pin, uint32_t configuration) {
 }
 
 void port_init(void) {
-    port_start_clock();
+    const uint32_t bus_hz = port_start_clock();
     PORT_RCC_APB2ENR |= 1u << PORT_GPIO_BIT;
     if (PORT_UART_APB2) {
         PORT_RCC_APB2ENR |= 1u << PORT_UART_BIT;
@@ -142,7 +193,7 @@ void port_init(void) {
     port_start_pin(BOARD_UART_RX_PIN, PORT_PIN_PULLED);
     port_start_pin(BOARD_UART_TX_PIN, PORT_PIN_ALTERNATE);
     // 16 samples a bit: BRR is the divider itself (RM0041 23.3.4).
-    PORT_USART_BRR = (port_hz + BOARD_UART_BAUD / 2u) / BOARD_UART_BAUD;
+    PORT_USART_BRR = (bus_hz + BOARD_UART_BAUD / 2u) / BOARD_UART_BAUD;
     PORT_USART_CR1 = PORT_CR1_UE | PORT_CR1_TE | PORT_CR1_RE | PORT_CR1_RXNEIE;
     PORT_NVIC_ISER = PORT_NVIC_BIT;
 }

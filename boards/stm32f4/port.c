@@ -1,5 +1,8 @@
-// STM32F405, F407, F415, F417: clock and serial port. RM0090 is ST's reference manual of the
-// family.
+// STM32F405, F407, F415, F417 (BOARD_CHIP 405), F411 (411), F446 (446), and the F2 that came before
+// them: F205, F207, F215, F217 (205). Clock and serial port.
+// RM0090 is ST's reference manual of the first four, RM0383 that of the F411, RM0390 that of the
+// F446, RM0033 that of the F2: registers lie where RM0090 has them, unless a comment says
+// otherwise.
 //
 // An emulator may model none of the clock, flash and pin registers: they read 0, and what is
 // written to them is lost. HSIRDY tells: on the chip it is always set after a reset.
@@ -23,9 +26,12 @@
 #define PORT_CR_HSIRDY (1u << 1)
 #define PORT_CR_HSEON (1u << 16)
 #define PORT_CR_HSERDY (1u << 17)
+#define PORT_CR_HSEBYP (1u << 18)
 #define PORT_CR_PLLON (1u << 24)
 #define PORT_CR_PLLRDY (1u << 25)
 #define PORT_PLLCFGR_HSE (1u << 22)
+#define PORT_PLLCFGR_R (2u << 28)  // F446: unused, at least 2. Elsewhere reserved, and 2 as well
+#define PORT_APB1ENR_PWREN (1u << 28)
 #define PORT_CFGR_SW_PLL 2u
 #define PORT_CFGR_SWS_PLL (2u << 2)
 #define PORT_CFGR_SWS_MASK (3u << 2)
@@ -34,6 +40,13 @@
 #define PORT_FLASH_ACR PORT_REGISTER(0x40023c00u)
 #define PORT_ACR_LATENCY_MASK 7u
 #define PORT_ACR_CACHES (7u << 8)  // prefetch, instruction and data cache
+
+// RM0390 5, RM0383 5: power control.
+#define PORT_PWR_CR PORT_REGISTER(0x40007000u)
+#define PORT_PWR_CSR PORT_REGISTER(0x40007004u)
+#define PORT_PWR_VOS (3u << 14)        // scale 1: the full speed
+#define PORT_PWR_OVERDRIVE (1u << 16)  // ODEN, ODRDY
+#define PORT_PWR_OD_SWITCH (1u << 17)  // ODSWEN, ODSWRDY
 
 // RM0090 8.4: pins.
 #define PORT_GPIO_MODER PORT_REGISTER(BOARD_UART_GPIO_BASE + 0x00u)
@@ -59,36 +72,70 @@
 #define PORT_NVIC_ICER PORT_REGISTER(0xe000e180u + 4u * (BOARD_UART_IRQ / 32u))
 #define PORT_NVIC_BIT (1u << (BOARD_UART_IRQ % 32u))
 
-// RM0090 2.3, 7.3.13, 7.3.14: which bus the USART is on, and its bit there.
+// RM0090 2.3, 7.3.13, 7.3.14: which bus the USART is on, its bit there, and its interrupt.
 #if BOARD_UART_BASE == 0x40011000u  // USART1
 #define PORT_UART_APB2 1
 #define PORT_UART_BIT 4u
+#define PORT_UART_IRQ 37u
 #elif BOARD_UART_BASE == 0x40011400u  // USART6
 #define PORT_UART_APB2 1
 #define PORT_UART_BIT 5u
+#define PORT_UART_IRQ 71u
 #elif BOARD_UART_BASE == 0x40004400u  // USART2
 #define PORT_UART_APB2 0
 #define PORT_UART_BIT 17u
+#define PORT_UART_IRQ 38u
 #elif BOARD_UART_BASE == 0x40004800u  // USART3
 #define PORT_UART_APB2 0
 #define PORT_UART_BIT 18u
+#define PORT_UART_IRQ 39u
 #else
 #error "uart.base is none of USART1, 2, 3 and 6 of an STM32F4."
+#endif
+#if BOARD_UART_IRQ != PORT_UART_IRQ
+#error "BOARD_UART_IRQ is not the interrupt of the USART at uart.base."
+#endif
+#if BOARD_CHIP == 411 && BOARD_UART_BASE == 0x40004800u
+#error "An STM32F411 has no USART3."
 #endif
 
 // RM0090 7.3.2: the PLL gets 1 MHz, multiplies it by N to 100..432 MHz, and halves that.
 #if BOARD_HSE_HZ % 1000000u != 0 || BOARD_HSE_HZ < 2000000u || BOARD_HSE_HZ > 26000000u
 #error "BOARD_HSE_HZ must be whole megahertz, 2 to 26."
 #endif
-#if BOARD_CLOCK_HZ % 1000000u != 0 || BOARD_CLOCK_HZ < 50000000u || BOARD_CLOCK_HZ > 168000000u
+#if BOARD_HSE_BYPASS > 1u
+#error "BOARD_HSE_BYPASS must be 0 (a crystal) or 1 (a clock comes in)."
+#endif
+#if BOARD_CHIP == 405
+#define PORT_MAX_HZ 168000000u
+#elif BOARD_CHIP == 411
+#define PORT_MAX_HZ 100000000u
+#elif BOARD_CHIP == 446
+#define PORT_MAX_HZ 180000000u
+#elif BOARD_CHIP == 205
+#define PORT_MAX_HZ 120000000u
+#else
+#error "BOARD_CHIP must be 405 (also for F407, F415, F417), 411, 446 or 205 (any F2)."
+#endif
+#define PORT_MIN_HZ (BOARD_CHIP == 205 ? 96000000u : 50000000u)  // N is at least 192 in RM0033
+#if BOARD_CLOCK_HZ % 1000000u != 0 || BOARD_CLOCK_HZ < PORT_MIN_HZ || BOARD_CLOCK_HZ > PORT_MAX_HZ
+#if BOARD_CHIP == 405
 #error "clock_hz must be whole megahertz, 50 to 168."
+#elif BOARD_CHIP == 411
+#error "clock_hz must be whole megahertz, 50 to 100."
+#elif BOARD_CHIP == 205
+#error "clock_hz must be whole megahertz, 96 to 120."
+#else
+#error "clock_hz must be whole megahertz, 50 to 180."
+#endif
 #endif
 #define PORT_PLL_M (BOARD_HSE_HZ / 1000000u)
 #define PORT_PLL_N (2u * (BOARD_CLOCK_HZ / 1000000u))
 #define PORT_PLL_Q ((PORT_PLL_N + 47u) / 48u)  // USB and SDIO, unused: at most 48 MHz
 
-// RM0090 7.2: APB1 runs at most at 42 MHz, APB2 at 84.
-#if BOARD_CLOCK_HZ > 84000000u
+// RM0090 7.2: APB1 runs at most at 42 MHz, APB2 at 84; RM0390 6.2: 45 and 90; RM0033 5.2: 30 and
+// 60; RM0383 6.2: 50 and 100, which is as fast as an F411 gets.
+#if BOARD_CLOCK_HZ > 84000000u && BOARD_CHIP != 411
 #define PORT_APB1_DIVIDER 4u
 #define PORT_APB2_DIVIDER 2u
 #define PORT_CFGR_DIVIDERS (5u << 10 | 4u << 13)
@@ -98,7 +145,8 @@
 #define PORT_CFGR_DIVIDERS (4u << 10)
 #endif
 
-// RM0090 3.5.1: a wait state for each 30 MHz, at 2.7 to 3.6 V.
+// RM0090 3.5.1, RM0390 3: a wait state for each 30 MHz, at 2.7 to 3.6 V. RM0383 3 asks for no more
+// of the F411.
 #define PORT_FLASH_LATENCY ((BOARD_CLOCK_HZ - 1u) / 30000000u)
 
 #define PORT_HSI_HZ 16000000u
@@ -120,17 +168,45 @@ static bool port_waits(volatile uint32_t *address, uint32_t mask, uint32_t value
     return false;
 }
 
-// Run from the crystal at BOARD_CLOCK_HZ. Returns false when that can't be, and leaves the chip on
-// its internal oscillator. The reset value of PWR_CR already allows the full speed (RM0090 5.4.1).
+// Ask for the core voltage that the full speed needs; it comes with the PLL. The reset value of an
+// F405 already does (RM0090 5.4.1), that of an F411 reaches 84 MHz (RM0383 5, PWR_CR).
+static void port_raise_voltage(void) {
+    if (BOARD_CHIP == 411 || BOARD_CHIP == 446) {
+        PORT_RCC_APB1ENR |= PORT_APB1ENR_PWREN;
+        (void)PORT_RCC_APB1ENR;
+        PORT_PWR_CR |= PORT_PWR_VOS;
+    }
+}
+
+// Past 168 MHz the regulator of an F446 must be in over-drive, which it enters while the PLL runs
+// but is not used yet (RM0390 5, "Entering Over-drive mode"). Returns false when it does not.
+static bool port_overdrives(void) {
+    if (BOARD_CHIP != 446 || BOARD_CLOCK_HZ <= 168000000u) {
+        return true;
+    }
+    PORT_PWR_CR |= PORT_PWR_OVERDRIVE;
+    if (!port_waits(&PORT_PWR_CSR, PORT_PWR_OVERDRIVE, PORT_PWR_OVERDRIVE)) {
+        PORT_PWR_CR &= ~PORT_PWR_OVERDRIVE;
+        return false;
+    }
+    PORT_PWR_CR |= PORT_PWR_OD_SWITCH;
+    return port_waits(&PORT_PWR_CSR, PORT_PWR_OD_SWITCH, PORT_PWR_OD_SWITCH);
+}
+
+// Run from the crystal, or the clock that comes in at its pin, at BOARD_CLOCK_HZ. Returns false
+// when that can't be, and leaves the chip on its internal oscillator.
 static bool port_starts_pll(void) {
+    port_raise_voltage();
+    PORT_RCC_CR |= BOARD_HSE_BYPASS * PORT_CR_HSEBYP;  // only while HSE is off (RM0090 7.3.1)
     PORT_RCC_CR |= PORT_CR_HSEON;
     if (!port_waits(&PORT_RCC_CR, PORT_CR_HSERDY, PORT_CR_HSERDY)) {
         PORT_RCC_CR &= ~PORT_CR_HSEON;
         return false;
     }
-    PORT_RCC_PLLCFGR = PORT_PLL_Q << 24 | PORT_PLLCFGR_HSE | PORT_PLL_N << 6 | PORT_PLL_M;
+    PORT_RCC_PLLCFGR =
+        PORT_PLLCFGR_R | PORT_PLL_Q << 24 | PORT_PLLCFGR_HSE | PORT_PLL_N << 6 | PORT_PLL_M;
     PORT_RCC_CR |= PORT_CR_PLLON;
-    if (!port_waits(&PORT_RCC_CR, PORT_CR_PLLRDY, PORT_CR_PLLRDY)) {
+    if (!port_overdrives() || !port_waits(&PORT_RCC_CR, PORT_CR_PLLRDY, PORT_CR_PLLRDY)) {
         PORT_RCC_CR &= ~(PORT_CR_PLLON | PORT_CR_HSEON);
         return false;
     }

@@ -4,6 +4,7 @@
 #include <stddef.h>
 
 #include "board.h"
+#include "flash.h"
 #include "forecast.h"
 #include "hex.h"
 #include "line.h"
@@ -24,11 +25,11 @@
 
 // A request whose CRC has been checked.
 typedef struct {
-    uint16_t seq;       // 0: none
-    bool repeated;      // carried out already: answer from what it left behind
-    const char *name;   // of the verb
-    const char *usage;  // its arguments, as `help` shows them
-    char *arguments;    // after the verb, or empty
+    uint16_t seq;                  // 0: none
+    bool repeated;                 // carried out already: answer from what it left behind
+    const FLASH_DATA char *name;   // of the verb
+    const FLASH_DATA char *usage;  // its arguments, as `help` shows them
+    char *arguments;               // after the verb, or empty
 } console_request_t;
 
 // 0, or -1 when the request was refused and that has been answered.
@@ -44,52 +45,53 @@ static line_reader_t console_line;
 static uint16_t console_last_seq;
 static uint32_t console_last_crc;
 
-static void console_begin(uint16_t seq, const char *words) {
+static void console_begin(uint16_t seq, const FLASH_DATA char *words) {
     line_begin();
     if (seq != 0) {
-        line_text("@");
+        line_text(FLASH_TEXT("@"));
         line_unsigned(seq);
-        line_text(" ");
+        line_text(FLASH_TEXT(" "));
     }
     line_text(words);
 }
 
-static void console_key_text(const char *key, const char *value) {
+static void console_key_text(const FLASH_DATA char *key, const FLASH_DATA char *value) {
     line_text(key);
     line_text(value);
 }
 
-static void console_key_unsigned(const char *key, uint32_t value) {
+static void console_key_unsigned(const FLASH_DATA char *key, uint32_t value) {
     line_text(key);
     line_unsigned(value);
 }
 
-static void console_key_hex32(const char *key, uint32_t value) {
+static void console_key_hex32(const FLASH_DATA char *key, uint32_t value) {
     line_text(key);
     line_hex32(value);
 }
 
-static void console_key_signed(const char *key, int32_t value) {
+static void console_key_signed(const FLASH_DATA char *key, int32_t value) {
     line_text(key);
     line_signed(value);
 }
 
 // Refuse a request in fixed words. Returns -1, for the caller to return.
-static int console_refuse(uint16_t seq, const char *code, const char *words) {
-    console_begin(seq, "err ");
+static int console_refuse(uint16_t seq, const FLASH_DATA char *code, const FLASH_DATA char *words) {
+    console_begin(seq, FLASH_TEXT("err "));
     line_text(code);
-    line_text(" ");
+    line_text(FLASH_TEXT(" "));
     line_text(words);
     line_end();
     return -1;
 }
 
 // Refuse a request for its arguments: what the verb takes, then the reason. Returns -1.
-static int console_refuse_arguments(const console_request_t *request, const char *reason) {
-    console_begin(request->seq, "err " PROTOCOL_ERR_ARGS " ");
+static int console_refuse_arguments(const console_request_t *request,
+                                    const FLASH_DATA char *reason) {
+    console_begin(request->seq, FLASH_TEXT("err " PROTOCOL_ERR_ARGS " "));
     line_text(request->name);
-    line_text(" takes ");
-    line_text(*request->usage != '\0' ? request->usage : "no arguments");
+    line_text(FLASH_TEXT(" takes "));
+    line_text(*request->usage != '\0' ? request->usage : FLASH_TEXT("no arguments"));
     line_text(reason);
     line_end();
     return -1;
@@ -97,18 +99,18 @@ static int console_refuse_arguments(const console_request_t *request, const char
 
 // Refuse values of the window that it does not have. Returns -1.
 static int console_refuse_values(uint16_t seq, uint32_t offset, uint32_t count) {
-    console_begin(seq, "err " PROTOCOL_ERR_RANGE " ");
+    console_begin(seq, FLASH_TEXT("err " PROTOCOL_ERR_RANGE " "));
     line_unsigned(count);
-    line_text(" values from ");
+    line_text(FLASH_TEXT(" values from "));
     line_unsigned(offset);
-    line_text(" end past the window of ");
+    line_text(FLASH_TEXT(" end past the window of "));
     line_unsigned(CONSOLE_WINDOW_BYTES);
     line_end();
     return -1;
 }
 
 // strcmp, which the C library has in 730 bytes for speed.
-static bool console_equal(const char *word, const char *other) {
+static bool console_equal(const char *word, const FLASH_DATA char *other) {
     while (*word != '\0' && *word == *other) {
         word++;
         other++;
@@ -160,28 +162,28 @@ static bool console_window_has(uint32_t offset, uint32_t count) {
 
 // The key=values of `hello` and of `ready`.
 static void console_describe(void) {
-    console_key_unsigned(" protocol=", PROTOCOL_VERSION);
-    console_key_text(" firmware=", PROTOCOL_FIRMWARE);
-    console_key_text(" board=", BOARD_NAME);
-    console_key_unsigned(" engine=", FORECAST_ENGINE_VERSION);
-    console_key_hex32(" model=", MODEL_CRC32);
-    console_key_unsigned(" steps=", MODEL_STEPS);
-    console_key_unsigned(" features=", MODEL_FEATURES);
-    console_key_unsigned(" outputs=", MODEL_OUTPUTS);
-    console_key_text(" hidden=", MODEL_HIDDEN_SIZES);
-    console_key_unsigned(" sequence=", MODEL_WHOLE_SEQUENCE);
-    console_key_hex32(" in_scale=", MODEL_INPUT_SCALE_BITS);
-    console_key_signed(" in_zero=", MODEL_INPUT_ZERO_POINT);
-    console_key_hex32(" out_scale=", MODEL_OUTPUT_SCALE_BITS);
-    console_key_signed(" out_zero=", MODEL_OUTPUT_ZERO_POINT);
-    console_key_unsigned(" line=", BOARD_LINE_BYTES);
-    console_key_unsigned(" clock=", port_clock_hz());
-    console_key_unsigned(" ram=", port_static_bytes());
-    console_key_unsigned(" stack=", port_stack_bytes());
+    console_key_unsigned(FLASH_TEXT(" protocol="), PROTOCOL_VERSION);
+    console_key_text(FLASH_TEXT(" firmware="), FLASH_TEXT(PROTOCOL_FIRMWARE));
+    console_key_text(FLASH_TEXT(" board="), FLASH_TEXT(BOARD_NAME));
+    console_key_unsigned(FLASH_TEXT(" engine="), FORECAST_ENGINE_VERSION);
+    console_key_hex32(FLASH_TEXT(" model="), MODEL_CRC32);
+    console_key_unsigned(FLASH_TEXT(" steps="), MODEL_STEPS);
+    console_key_unsigned(FLASH_TEXT(" features="), MODEL_FEATURES);
+    console_key_unsigned(FLASH_TEXT(" outputs="), MODEL_OUTPUTS);
+    console_key_text(FLASH_TEXT(" hidden="), FLASH_TEXT(MODEL_HIDDEN_SIZES));
+    console_key_unsigned(FLASH_TEXT(" sequence="), MODEL_WHOLE_SEQUENCE);
+    console_key_hex32(FLASH_TEXT(" in_scale="), MODEL_INPUT_SCALE_BITS);
+    console_key_signed(FLASH_TEXT(" in_zero="), MODEL_INPUT_ZERO_POINT);
+    console_key_hex32(FLASH_TEXT(" out_scale="), MODEL_OUTPUT_SCALE_BITS);
+    console_key_signed(FLASH_TEXT(" out_zero="), MODEL_OUTPUT_ZERO_POINT);
+    console_key_unsigned(FLASH_TEXT(" line="), BOARD_LINE_BYTES);
+    console_key_unsigned(FLASH_TEXT(" clock="), port_clock_hz());
+    console_key_unsigned(FLASH_TEXT(" ram="), port_static_bytes());
+    console_key_unsigned(FLASH_TEXT(" stack="), port_stack_bytes());
 }
 
 static int console_hello(const console_request_t *request) {
-    console_begin(request->seq, "ok hello");
+    console_begin(request->seq, FLASH_TEXT("ok hello"));
     console_describe();
     line_end();
     return 0;
@@ -191,7 +193,7 @@ static int console_help(const console_request_t *request);
 
 static int console_reset(const console_request_t *request) {
     forecast_reset(&model, &console_states);
-    console_begin(request->seq, "ok reset");
+    console_begin(request->seq, FLASH_TEXT("ok reset"));
     line_end();
     return 0;
 }
@@ -202,18 +204,18 @@ static int console_load(const console_request_t *request) {
     const char *digits = console_word(&rest);
     uint32_t offset;
     if (console_number(offset_word, &offset) != 0) {
-        return console_refuse_arguments(request, ": the offset is a number");
+        return console_refuse_arguments(request, FLASH_TEXT(": the offset is a number"));
     }
     const int count = hex_count(digits);
     if (count < 0 || *rest != '\0') {
-        return console_refuse_arguments(request, ": two digits for each value");
+        return console_refuse_arguments(request, FLASH_TEXT(": two digits for each value"));
     }
     if (!console_window_has(offset, (uint32_t)count)) {
         return console_refuse_values(request->seq, offset, (uint32_t)count);
     }
     hex_decode(digits, (uint8_t *)console_window + offset, count);
-    console_begin(request->seq, "ok load");
-    console_key_unsigned(" bytes=", (uint32_t)count);
+    console_begin(request->seq, FLASH_TEXT("ok load"));
+    console_key_unsigned(FLASH_TEXT(" bytes="), (uint32_t)count);
     line_end();
     return 0;
 }
@@ -221,9 +223,9 @@ static int console_load(const console_request_t *request) {
 static int console_run(const console_request_t *request) {
     char *rest = request->arguments;
     const char *word = console_word(&rest);
-    const bool keep = console_equal(word, "keep");
+    const bool keep = console_equal(word, FLASH_TEXT("keep"));
     if ((!keep && *word != '\0') || *rest != '\0') {
-        return console_refuse_arguments(request, "");
+        return console_refuse_arguments(request, FLASH_TEXT(""));
     }
     if (!request->repeated) {
         if (keep) {
@@ -236,12 +238,13 @@ static int console_run(const console_request_t *request) {
             forecast_window(console_window, console_outputs, &model, &console_states);
         console_ticks = port_ticks();
         if (status != FORECAST_OK) {
-            return console_refuse(request->seq, PROTOCOL_ERR_INTERNAL, "the engine refused");
+            return console_refuse(request->seq, FLASH_TEXT(PROTOCOL_ERR_INTERNAL),
+                                  FLASH_TEXT("the engine refused"));
         }
     }
-    console_begin(request->seq, "ok run out=");
+    console_begin(request->seq, FLASH_TEXT("ok run out="));
     line_hex_bytes(console_outputs, MODEL_OUTPUTS);
-    console_key_unsigned(" ticks=", console_ticks);
+    console_key_unsigned(FLASH_TEXT(" ticks="), console_ticks);
     line_end();
     return 0;
 }
@@ -254,7 +257,7 @@ static int console_step(const console_request_t *request) {
     char *rest = request->arguments;
     char *digits = console_word(&rest);
     if (hex_count(digits) != MODEL_FEATURES || *rest != '\0') {
-        return console_refuse_arguments(request, CONSOLE_SAMPLE_WORDS);
+        return console_refuse_arguments(request, FLASH_TEXT(CONSOLE_SAMPLE_WORDS));
     }
     if (!request->repeated) {
         // The sample takes the place of its own digits.
@@ -267,19 +270,20 @@ static int console_step(const console_request_t *request) {
         }
         console_ticks = port_ticks();
         if (status == FORECAST_ERR_STEPS) {
-            return console_refuse(request->seq, PROTOCOL_ERR_RANGE,
-                                  "the window has all its steps: reset first");
+            return console_refuse(request->seq, FLASH_TEXT(PROTOCOL_ERR_RANGE),
+                                  FLASH_TEXT("the window has all its steps: reset first"));
         }
         if (status != FORECAST_OK) {
-            return console_refuse(request->seq, PROTOCOL_ERR_INTERNAL, "the engine refused");
+            return console_refuse(request->seq, FLASH_TEXT(PROTOCOL_ERR_INTERNAL),
+                                  FLASH_TEXT("the engine refused"));
         }
     }
-    console_begin(request->seq, "ok step");
+    console_begin(request->seq, FLASH_TEXT("ok step"));
     if (!MODEL_WHOLE_SEQUENCE) {
-        line_text(" out=");
+        line_text(FLASH_TEXT(" out="));
         line_hex_bytes(console_outputs, MODEL_OUTPUTS);
     }
-    console_key_unsigned(" ticks=", console_ticks);
+    console_key_unsigned(FLASH_TEXT(" ticks="), console_ticks);
     line_end();
     return 0;
 }
@@ -289,20 +293,20 @@ static int console_state(const console_request_t *request) {
     const char *word = console_word(&rest);
     uint32_t layer;
     if (console_number(word, &layer) != 0 || *rest != '\0') {
-        return console_refuse_arguments(request, ": a number");
+        return console_refuse_arguments(request, FLASH_TEXT(": a number"));
     }
     if (layer >= MODEL_LSTM_COUNT) {
-        console_begin(request->seq, "err " PROTOCOL_ERR_RANGE " there is no layer ");
+        console_begin(request->seq, FLASH_TEXT("err " PROTOCOL_ERR_RANGE " there is no layer "));
         line_unsigned(layer);
-        line_text(", the last is ");
+        line_text(FLASH_TEXT(", the last is "));
         line_unsigned(MODEL_LSTM_COUNT - 1);
         line_end();
         return -1;
     }
     const uint16_t size = model.lstms[layer].hidden_size;
-    console_begin(request->seq, "ok state h=");
+    console_begin(request->seq, FLASH_TEXT("ok state h="));
     line_hex_bytes(forecast_hidden((uint8_t)layer, &model, &console_states), size);
-    line_text(" c=");
+    line_text(FLASH_TEXT(" c="));
     line_hex_words(forecast_cells((uint8_t)layer, &model, &console_states), size);
     line_end();
     return 0;
@@ -316,45 +320,53 @@ static int console_input(const console_request_t *request) {
     uint32_t count;
     if (console_number(offset_word, &offset) != 0 || console_number(count_word, &count) != 0 ||
         count == 0 || *rest != '\0') {
-        return console_refuse_arguments(request, ": two numbers, n at least 1");
+        return console_refuse_arguments(request, FLASH_TEXT(": two numbers, n at least 1"));
     }
     if (!console_window_has(offset, count)) {
         return console_refuse_values(request->seq, offset, count);
     }
-    console_begin(request->seq, "ok input hex=");
+    console_begin(request->seq, FLASH_TEXT("ok input hex="));
     line_hex_bytes(console_window + offset, (uint16_t)count);
     line_end();
     return 0;
 }
 
 static int console_stack(const console_request_t *request) {
-    console_begin(request->seq, "ok stack");
-    console_key_unsigned(" size=", port_stack_bytes());
-    console_key_unsigned(" used=", port_stack_used());
+    console_begin(request->seq, FLASH_TEXT("ok stack"));
+    console_key_unsigned(FLASH_TEXT(" size="), port_stack_bytes());
+    console_key_unsigned(FLASH_TEXT(" used="), port_stack_used());
     line_end();
     return 0;
 }
 
-#define CONSOLE_ENTRY(verb, usage, meaning) {#verb, usage, meaning, console_##verb},
-static const struct {
-    const char *name;
-    const char *usage;
-    const char *meaning;
+#define CONSOLE_TEXTS(verb, usage, meaning)                                                        \
+    FLASH_NAMED_TEXT(console_##verb##_name, #verb)                                                 \
+    FLASH_NAMED_TEXT(console_##verb##_usage, usage)                                                \
+    FLASH_NAMED_TEXT(console_##verb##_meaning, meaning)
+PROTOCOL_VERBS(CONSOLE_TEXTS)
+
+#define CONSOLE_ENTRY(verb, usage, meaning)                                                        \
+    {FLASH_NAMED(console_##verb##_name, #verb), FLASH_NAMED(console_##verb##_usage, usage),        \
+     FLASH_NAMED(console_##verb##_meaning, meaning), console_##verb},
+static const FLASH_DATA struct {
+    const FLASH_DATA char *name;
+    const FLASH_DATA char *usage;
+    const FLASH_DATA char *meaning;
     console_verb_t answer;
 } console_verbs[] = {PROTOCOL_VERBS(CONSOLE_ENTRY)};
 #define CONSOLE_VERB_COUNT (sizeof console_verbs / sizeof console_verbs[0])
 
 static int console_help(const console_request_t *request) {
     for (size_t i = 0; i < CONSOLE_VERB_COUNT; i++) {
-        line_text("# ");
+        line_text(FLASH_TEXT("# "));
         line_text(console_verbs[i].name);
-        line_text(*console_verbs[i].usage != '\0' ? " " : "");
+        line_text(*console_verbs[i].usage != '\0' ? FLASH_TEXT(" ") : FLASH_TEXT(""));
         line_text(console_verbs[i].usage);
-        line_text("  ");
+        line_text(FLASH_TEXT("  "));
         line_text(console_verbs[i].meaning);
         line_end_log();
     }
-    console_begin(request->seq, "ok help");
+    console_begin(request->seq, FLASH_TEXT("ok help"));
     line_end();
     return 0;
 }
@@ -367,24 +379,28 @@ static void console_answer(void) {
     uint32_t seq = 0;
     // A damaged line answers without its number: that may be what is damaged.
     if (seal == LINE_CRC_WRONG) {
-        (void)console_refuse(0, PROTOCOL_ERR_CRC, "the line arrived damaged");
+        (void)console_refuse(0, FLASH_TEXT(PROTOCOL_ERR_CRC),
+                             FLASH_TEXT("the line arrived damaged"));
         return;
     }
     if (*rest == '@') {
         if (seal == LINE_CRC_ABSENT) {
-            (void)console_refuse(0, PROTOCOL_ERR_CRC, "a line with a sequence number needs a CRC");
+            (void)console_refuse(0, FLASH_TEXT(PROTOCOL_ERR_CRC),
+                                 FLASH_TEXT("a line with a sequence number needs a CRC"));
             return;
         }
         const char *word = console_word(&rest) + 1;
         if (console_number(word, &seq) != 0 || seq == 0 || seq > PROTOCOL_MAX_SEQ) {
-            (void)console_refuse(0, PROTOCOL_ERR_ARGS, "sequence numbers are 1 to 65535");
+            (void)console_refuse(0, FLASH_TEXT(PROTOCOL_ERR_ARGS),
+                                 FLASH_TEXT("sequence numbers are 1 to 65535"));
             return;
         }
     }
     const char *name = console_word(&rest);
     if (*name == '\0') {
         if (seal == LINE_CRC_RIGHT) {
-            (void)console_refuse((uint16_t)seq, PROTOCOL_ERR_VERB, "no verb, help lists them");
+            (void)console_refuse((uint16_t)seq, FLASH_TEXT(PROTOCOL_ERR_VERB),
+                                 FLASH_TEXT("no verb, help lists them"));
         }
         return;
     }
@@ -400,22 +416,23 @@ static void console_answer(void) {
             .arguments = rest,
         };
         if (*request.usage == '\0' && *rest != '\0') {
-            (void)console_refuse_arguments(&request, "");
+            (void)console_refuse_arguments(&request, FLASH_TEXT(""));
         } else if (console_verbs[i].answer(&request) == 0) {
             console_last_seq = request.seq;
             console_last_crc = crc;
         }
         return;
     }
-    (void)console_refuse((uint16_t)seq, PROTOCOL_ERR_VERB, "no such verb, help lists them");
+    (void)console_refuse((uint16_t)seq, FLASH_TEXT(PROTOCOL_ERR_VERB),
+                         FLASH_TEXT("no such verb, help lists them"));
 }
 
 void console_start(void) {
     forecast_reset(&model, &console_states);
-    line_text("# shelfcast " PROTOCOL_FIRMWARE " on " BOARD_NAME);
+    line_text(FLASH_TEXT("# shelfcast " PROTOCOL_FIRMWARE " on " BOARD_NAME));
     line_end_log();
     line_begin();
-    line_text("ready");
+    line_text(FLASH_TEXT("ready"));
     console_describe();
     line_end();
 }
@@ -428,9 +445,9 @@ void console_receive(uint8_t byte) {
         console_answer();
         break;
     case LINE_TOO_LONG:
-        console_begin(0, "err " PROTOCOL_ERR_LENGTH " lines are at most ");
+        console_begin(0, FLASH_TEXT("err " PROTOCOL_ERR_LENGTH " lines are at most "));
         line_unsigned(BOARD_LINE_BYTES);
-        line_text(" bytes, newline included");
+        line_text(FLASH_TEXT(" bytes, newline included"));
         line_end();
         break;
     }

@@ -1,7 +1,9 @@
 #include "hex.h"
 
+#include "flash.h"
+
 char hex_char(uint8_t nibble) {
-    return "0123456789abcdef"[nibble & 15u];
+    return FLASH_TEXT("0123456789abcdef")[nibble & 15u];
 }
 
 int hex_digit(char character) {

@@ -78,7 +78,7 @@ void line_begin(void) {
     line_running_crc = CRC32_START;
 }
 
-void line_text(const char *text) {
+void line_text(const FLASH_DATA char *text) {
     while (*text != '\0') {
         line_put(*text++);
     }
@@ -124,7 +124,7 @@ void line_hex_words(const int16_t *words, uint16_t count) {
 
 void line_end(void) {
     const uint32_t crc = crc32_value(line_running_crc);
-    line_text(" *");
+    line_text(FLASH_TEXT(" *"));
     line_hex32(crc);
     port_put('\n');
 }

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "board.h"
+#include "flash.h"
 
 typedef enum {
     LINE_PART,      // the line has not ended yet
@@ -38,7 +39,7 @@ line_crc_t line_check(line_reader_t *reader, uint32_t *crc);
 
 // Send a line: begin, any pieces, end. Nothing else may be sent in between.
 void line_begin(void);
-void line_text(const char *text);
+void line_text(const FLASH_DATA char *text);  // a FLASH_TEXT
 void line_unsigned(uint32_t value);
 void line_signed(int32_t value);
 void line_hex32(uint32_t value);

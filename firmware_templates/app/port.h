@@ -41,6 +41,10 @@ uint32_t port_stack_bytes(void);
 // Bytes the stack has used since the reset: its high-water mark.                       (core)
 uint32_t port_stack_used(void);
 
+// Reset the chip, after what port_put took has left. Returns when nothing resets it. Works inside a
+// fault handler. Defined by families whose core cannot reset the chip by itself.
+void port_restart(void);
+
 // Every interrupt of the chip's peripherals ends here, where the core has a table of them.
 // Defined by the family.
 void port_interrupt(void);

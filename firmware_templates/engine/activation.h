@@ -5,8 +5,10 @@
 
 #include <stdint.h>
 
+#include "flash.h"
+
 // sigmoid(n / 24) for n = 0..255, Q0.16. Rendered into tables.c.
-extern const uint16_t activation_table[256];
+extern const FLASH_DATA uint16_t activation_table[256];
 
 // Q3.12 -> Q0.15.
 int16_t activation_sigmoid(int16_t value);

@@ -7,13 +7,14 @@
 #include <stdint.h>
 
 #include "fixed_point.h"
+#include "flash.h"
 
 typedef struct {
-    uint16_t input_size;         // values in a row
-    uint16_t output_size;        // values a row becomes
-    const int8_t *weights;       // (outputs, inputs)
-    const int32_t *bias;         // (outputs), the input's zero point folded in
-    const fixed_scale_t *scale;  // one for all outputs, or (outputs)
+    uint16_t input_size;                    // values in a row
+    uint16_t output_size;                   // values a row becomes
+    const FLASH_DATA int8_t *weights;       // (outputs, inputs)
+    const FLASH_DATA int32_t *bias;         // (outputs), the input's zero point folded in
+    const FLASH_DATA fixed_scale_t *scale;  // one for all outputs, or (outputs)
     bool scale_per_output;
     int8_t output_zero_point;
     int8_t output_min;  // the fused activation as bounds
@@ -21,6 +22,7 @@ typedef struct {
 } dense_layer_t;
 
 // Map rows: input (rows, inputs) to output (rows, outputs).
-void dense_forward(const int8_t *input, int8_t *output, const dense_layer_t *layer, uint16_t rows);
+void dense_forward(const int8_t *input, int8_t *output, const FLASH_DATA dense_layer_t *layer,
+                   uint16_t rows);
 
 #endif

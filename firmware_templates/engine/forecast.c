@@ -4,7 +4,7 @@
 #include <string.h>
 
 // Values of all layers before `layer`: where its state begins.
-static uint16_t forecast_offset(uint8_t layer, const forecast_model_t *model) {
+static uint16_t forecast_offset(uint8_t layer, const FLASH_DATA forecast_model_t *model) {
     uint16_t offset = 0;
     for (uint8_t k = 0; k < layer; k++) {
         offset = (uint16_t)(offset + model->lstms[k].hidden_size);
@@ -12,10 +12,10 @@ static uint16_t forecast_offset(uint8_t layer, const forecast_model_t *model) {
     return offset;
 }
 
-void forecast_reset(const forecast_model_t *model, forecast_state_t *state) {
+void forecast_reset(const FLASH_DATA forecast_model_t *model, forecast_state_t *state) {
     uint16_t offset = 0;
     for (uint8_t k = 0; k < model->lstm_count; k++) {
-        const lstm_layer_t *layer = &model->lstms[k];
+        const FLASH_DATA lstm_layer_t *layer = &model->lstms[k];
         memset(state->hidden + offset, layer->hidden_zero_point, layer->hidden_size);
         memset(state->cells + offset, 0, layer->hidden_size * sizeof(state->cells[0]));
         offset = (uint16_t)(offset + layer->hidden_size);
@@ -27,14 +27,15 @@ void forecast_rewind(forecast_state_t *state) {
     state->step = 0;
 }
 
-int forecast_step(const int8_t *sample, const forecast_model_t *model, forecast_state_t *state) {
+int forecast_step(const int8_t *sample, const FLASH_DATA forecast_model_t *model,
+                  forecast_state_t *state) {
     if (model->whole_sequence && state->step >= model->steps) {
         return FORECAST_ERR_STEPS;
     }
     uint16_t offset = 0;
     const int8_t *given = sample;
     for (uint8_t k = 0; k < model->lstm_count; k++) {
-        const lstm_layer_t *layer = &model->lstms[k];
+        const FLASH_DATA lstm_layer_t *layer = &model->lstms[k];
         int8_t *hidden = state->hidden + offset;
         lstm_step(given, state->next, layer, hidden, state->cells + offset);
         memcpy(hidden, state->next, layer->hidden_size);
@@ -49,7 +50,8 @@ int forecast_step(const int8_t *sample, const forecast_model_t *model, forecast_
     return FORECAST_OK;
 }
 
-int forecast_output(int8_t *outputs, const forecast_model_t *model, forecast_state_t *state) {
+int forecast_output(int8_t *outputs, const FLASH_DATA forecast_model_t *model,
+                    forecast_state_t *state) {
     if (model->whole_sequence && state->step < model->steps) {
         return FORECAST_ERR_EARLY;
     }
@@ -64,7 +66,7 @@ int forecast_output(int8_t *outputs, const forecast_model_t *model, forecast_sta
         memcpy(outputs, values, size);
     }
     for (uint8_t k = 0; k < model->dense_count; k++) {
-        const dense_layer_t *layer = &model->denses[k];
+        const FLASH_DATA dense_layer_t *layer = &model->denses[k];
         uint16_t rows = (uint16_t)(size / layer->input_size);
         int8_t *result = state->ping;
         if (k + 1 == model->dense_count) {
@@ -79,7 +81,7 @@ int forecast_output(int8_t *outputs, const forecast_model_t *model, forecast_sta
     return FORECAST_OK;
 }
 
-int forecast_window(const int8_t *window, int8_t *outputs, const forecast_model_t *model,
+int forecast_window(const int8_t *window, int8_t *outputs, const FLASH_DATA forecast_model_t *model,
                     forecast_state_t *state) {
     forecast_rewind(state);
     for (uint16_t step = 0; step < model->steps; step++) {
@@ -92,12 +94,12 @@ int forecast_window(const int8_t *window, int8_t *outputs, const forecast_model_
     return forecast_output(outputs, model, state);
 }
 
-const int8_t *forecast_hidden(uint8_t layer, const forecast_model_t *model,
+const int8_t *forecast_hidden(uint8_t layer, const FLASH_DATA forecast_model_t *model,
                               const forecast_state_t *state) {
     return state->hidden + forecast_offset(layer, model);
 }
 
-const int16_t *forecast_cells(uint8_t layer, const forecast_model_t *model,
+const int16_t *forecast_cells(uint8_t layer, const FLASH_DATA forecast_model_t *model,
                               const forecast_state_t *state) {
     return state->cells + forecast_offset(layer, model);
 }

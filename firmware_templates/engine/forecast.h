@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "dense.h"
+#include "flash.h"
 #include "lstm.h"
 
 #define FORECAST_ENGINE_VERSION 1
@@ -30,14 +31,14 @@ enum forecast_status {
 
 // A whole model. In flash.
 typedef struct {
-    uint16_t steps;               // samples in a window
-    uint16_t features;            // int8 values in a sample
-    uint16_t outputs;             // int8 values in a forecast
-    uint8_t lstm_count;           // at least 1
-    uint8_t dense_count;          // may be 0
-    bool whole_sequence;          // the head reads every step's hidden state, not only the last
-    const lstm_layer_t *lstms;    // (lstm_count), first to last
-    const dense_layer_t *denses;  // (dense_count), first to last
+    uint16_t steps;       // samples in a window
+    uint16_t features;    // int8 values in a sample
+    uint16_t outputs;     // int8 values in a forecast
+    uint8_t lstm_count;   // at least 1
+    uint8_t dense_count;  // may be 0
+    bool whole_sequence;  // the head reads every step's hidden state, not only the last
+    const FLASH_DATA lstm_layer_t *lstms;    // (lstm_count), first to last
+    const FLASH_DATA dense_layer_t *denses;  // (dense_count), first to last
 } forecast_model_t;
 
 // What a model keeps between samples. In RAM; every pointer is set by MODEL_STATE, once.
@@ -52,26 +53,28 @@ typedef struct {
 } forecast_state_t;
 
 // Put every layer into its zero state: hidden at its zero point, cells at 0.
-void forecast_reset(const forecast_model_t *model, forecast_state_t *state);
+void forecast_reset(const FLASH_DATA forecast_model_t *model, forecast_state_t *state);
 
 // Start a new window without touching the LSTM state (a carried-over sequence).
 void forecast_rewind(forecast_state_t *state);
 
 // Feed one sample (features). Returns FORECAST_OK or FORECAST_ERR_STEPS.
-int forecast_step(const int8_t *sample, const forecast_model_t *model, forecast_state_t *state);
+int forecast_step(const int8_t *sample, const FLASH_DATA forecast_model_t *model,
+                  forecast_state_t *state);
 
 // Compute the forecast (outputs) from the state as it is. Returns FORECAST_OK or
 // FORECAST_ERR_EARLY.
-int forecast_output(int8_t *outputs, const forecast_model_t *model, forecast_state_t *state);
+int forecast_output(int8_t *outputs, const FLASH_DATA forecast_model_t *model,
+                    forecast_state_t *state);
 
 // Feed a window (steps, features) and compute its forecast (outputs). The state is kept, not reset.
-int forecast_window(const int8_t *window, int8_t *outputs, const forecast_model_t *model,
+int forecast_window(const int8_t *window, int8_t *outputs, const FLASH_DATA forecast_model_t *model,
                     forecast_state_t *state);
 
 // Hidden state (hidden_size) and cells (hidden_size) of one layer, for the host to compare.
-const int8_t *forecast_hidden(uint8_t layer, const forecast_model_t *model,
+const int8_t *forecast_hidden(uint8_t layer, const FLASH_DATA forecast_model_t *model,
                               const forecast_state_t *state);
-const int16_t *forecast_cells(uint8_t layer, const forecast_model_t *model,
+const int16_t *forecast_cells(uint8_t layer, const FLASH_DATA forecast_model_t *model,
                               const forecast_state_t *state);
 
 #endif

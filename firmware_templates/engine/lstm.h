@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "fixed_point.h"
+#include "flash.h"
 
 // Order of the gates in every array here.
 enum lstm_gate {
@@ -21,11 +22,11 @@ enum lstm_gate {
 
 // A layer's constants. The four gates of a unit lie side by side, in the order they are read.
 typedef struct {
-    uint16_t input_size;                    // 1..256
-    uint16_t hidden_size;                   // 1..256
-    const int8_t *input_weights;            // (hidden, inputs, 4 gates)
-    const int8_t *recurrent_weights;        // (hidden, hidden, 4 gates)
-    const int32_t *bias;                    // (hidden, 4 gates), the input's zero point folded in
+    uint16_t input_size;                         // 1..256
+    uint16_t hidden_size;                        // 1..256
+    const FLASH_DATA int8_t *input_weights;      // (hidden, inputs, 4 gates)
+    const FLASH_DATA int8_t *recurrent_weights;  // (hidden, hidden, 4 gates)
+    const FLASH_DATA int32_t *bias;         // (hidden, 4 gates), the input's zero point folded in
     fixed_scale_t input_scale[LSTM_GATES];  // sums -> Q3.12
     fixed_scale_t recurrent_scale[LSTM_GATES];  // sums -> Q3.12
     fixed_scale_t forget_scale;                 // forget gate * cell -> cell
@@ -38,7 +39,7 @@ typedef struct {
 
 // Advance one step: input (inputs) and hidden (hidden) give next (hidden); cells (hidden) change in
 // place. `next` must not overlap `hidden`.
-void lstm_step(const int8_t *input, int8_t *next, const lstm_layer_t *layer, const int8_t *hidden,
-               int16_t *cells);
+void lstm_step(const int8_t *input, int8_t *next, const FLASH_DATA lstm_layer_t *layer,
+               const int8_t *hidden, int16_t *cells);
 
 #endif

@@ -12,8 +12,9 @@ import pytest
 from tflite_writer import Recipe, write_forecaster
 
 from toolchain.board import Board, Core, boards_dir, find_board, read_boards, read_cores
+from toolchain.device.emulation import EmulatedBoard, emulate
 from toolchain.device.link import Link, open_link
-from toolchain.device.qemu import QEMU, QemuBoard
+from toolchain.errors import ToolMissing
 from toolchain.firmware.build import build
 from toolchain.firmware.elf import Image
 from toolchain.firmware.render import render
@@ -38,7 +39,7 @@ class Firmware:
 class Running:
     """A board that runs, and the line to it."""
 
-    emulator: QemuBoard
+    emulator: EmulatedBoard
     link: Link
 
     def line(self) -> bytes:
@@ -57,7 +58,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("any_board", names, scope="session")
     if "emulated_board" in metafunc.fixturenames:
         names = [board.name for board in BOARDS if board.tier == 1]
-        metafunc.parametrize("emulated_board", names, scope="session")
+        metafunc.parametrize("emulated_board", names, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def emulated_board(request: pytest.FixtureRequest) -> str:
+    """Return the name of a board whose emulator is installed."""
+    try:
+        with emulate(find_board(request.param, boards_dir())):
+            return request.param
+    except ToolMissing as missing:
+        pytest.skip(str(missing))
 
 
 @pytest.fixture(scope="session")
@@ -88,12 +99,10 @@ def build_firmware(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Fi
 @pytest.fixture(scope="session")
 def run_board() -> Callable[[Firmware], Iterator[Running]]:
     """Run a firmware on its board's emulator, from power-on."""
-    if shutil.which(QEMU) is None:
-        pytest.skip(f"{QEMU} is not installed")
 
     @contextmanager
     def run(firmware: Firmware) -> Iterator[Running]:
-        with QemuBoard(firmware.board) as emulator:
+        with emulate(firmware.board) as emulator:
             emulator.flash(firmware.image.path)
             with open_link(emulator.port, firmware.board.uart.baud) as link:
                 emulator.start()

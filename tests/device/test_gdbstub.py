@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from toolchain.board import Board
+from toolchain.device.emulator import check_fits
 from toolchain.device.gdbstub import Segment, read_segments
-from toolchain.device.qemu import QemuBoard, check_fits
+from toolchain.device.qemu import QemuBoard
 from toolchain.errors import FlashError
 
 

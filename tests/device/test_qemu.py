@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from toolchain.board import Board, Emulator
+from toolchain.board import Board, Qemu
 from toolchain.device.link import Link, open_link
 from toolchain.device.qemu import QemuBoard
 from toolchain.device.session import Session
@@ -20,7 +20,7 @@ from toolchain.errors import EmulatorDied, FlashError, ToolMissing
 
 
 def emulating(board: Board, machine: str) -> Board:
-    return board.model_copy(update={"emulator": Emulator(kind="qemu", machine=machine)})
+    return board.model_copy(update={"emulator": Qemu(kind="qemu", machine=machine)})
 
 
 def is_running(process_id: int) -> bool:

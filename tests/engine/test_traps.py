@@ -25,18 +25,18 @@ TRAPS = {
         "engine/fixed_point.h", " - (value < 0)) >> exponent", ") >> exponent", "lstm64",
     ),
     "input and recurrent sums share a scale": (
-        "engine/lstm.c", "layer->recurrent_scale[gate]", "layer->input_scale[gate]", "lstm16",
+        "engine/lstm.c", "&layer->recurrent_scale[gate]", "&layer->input_scale[gate]", "lstm16",
     ),
     "input part not saturated": (
         "engine/lstm.c",
-        "int16_t a = fixed_saturate16(fixed_multiply(given[gate], layer->input_scale[gate]));",
-        "int32_t a = fixed_multiply(given[gate], layer->input_scale[gate]);",
+        "int16_t a = fixed_saturate16(fixed_multiply(given[gate], &layer->input_scale[gate]));",
+        "int32_t a = fixed_multiply(given[gate], &layer->input_scale[gate]);",
         "sums saturate Q3.12",
     ),
     "recurrent part not saturated": (
         "engine/lstm.c",
         "int16_t r =\n",
-        "int32_t r = fixed_multiply(recalled[gate], layer->recurrent_scale[gate]);\n"
+        "int32_t r = fixed_multiply(recalled[gate], &layer->recurrent_scale[gate]);\n"
         "            int16_t unused =\n",
         "recurrent sums shift left",
     ),

@@ -196,7 +196,7 @@ def test_an_image_too_large_for_flash_says_by_how_much_and_what_is_large(render_
         f"{flash_bytes - 8192:,} too few; largest: model_lstm0_recurrent_weights 4,096, "
     )
     assert str(caught.value).endswith(
-        ". Try a smaller --hidden or a larger board (shelfcast fit shows which)."
+        ". Try a smaller --hidden or a larger board (shelfcast boards lists them)."
     )
 
 

@@ -135,13 +135,19 @@ class GdbStub:
             if not reply.startswith("O"):
                 raise FlashError(f"`monitor {text}` was refused ({reply or 'not known'}).")
 
-    def registers(self) -> tuple[int, ...]:
-        """Read r0 to r15 of an ARM core."""
+    def registers(self, count: int = 16) -> tuple[int, ...]:
+        """Read the first `count` registers: r0 to r15 on ARM; x0 to x31, then pc on RISC-V."""
         reply = self._ask("g")
         try:
-            return struct.unpack_from("<16I", bytes.fromhex(reply))
+            return struct.unpack_from(f"<{count}I", bytes.fromhex(reply))
         except (ValueError, struct.error) as cause:
             raise FlashError(f"registers cannot be read ({reply[:16]}). Flash again.") from cause
+
+    def step(self) -> None:
+        """Have the target execute one instruction."""
+        reply = self._ask("s")
+        if not reply.startswith(("S", "T")):
+            raise FlashError(f"an instruction cannot be stepped ({reply[:16]}). Flash again.")
 
     def resume(self) -> None:
         """Let the target run, and leave it alone."""

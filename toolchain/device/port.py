@@ -164,7 +164,7 @@ def open_port(
             )
         )
     except (OSError, ValueError) as cause:  # SerialException is an OSError
-        raise PortError(f"{name}: {_why_not_opened(name, baud, cause, list_serial)}") from cause
+        raise PortError(f"{name}: {why_not_opened(name, baud, cause, list_serial)}") from cause
 
 
 def _connect(name: str) -> socket.socket:
@@ -192,7 +192,7 @@ def _connect(name: str) -> socket.socket:
     return connection
 
 
-def _why_not_opened(
+def why_not_opened(
     name: str, baud: int, cause: Exception, list_serial: Callable[[], list[str]]
 ) -> str:
     """Put into words why a serial port could not be opened, and what mends it."""

@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import socket
 import struct
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from types import TracebackType
-from typing import IO
 
-from toolchain.board import Board
-from toolchain.device.gdbstub import GdbStub, Segment, read_segments
-from toolchain.errors import EmulatorDied, FlashError, ToolMissing
+from toolchain.board import Board, Qemu
+from toolchain.device.emulator import EmulatorProcess, check_fits, listen
+from toolchain.device.gdbstub import GdbStub, read_segments
+from toolchain.errors import FlashError, ToolMissing
 
 QEMU = "qemu-system-arm"
 
-_LOCAL = "127.0.0.1"
 _SP, _PC = 13, 15
 """Registers, by gdb's numbers for ARM."""
-_SHOWN_LINES = 3
+_RISCV_PC = 32
+_RISCV_ROM_STEPS = 8
+"""Instructions that QEMU's reset code may take until it is in the image; sifive_e takes two."""
+_PACKAGES = {"arm": "qemu-system-arm", "riscv32": "qemu-system-misc"}
+"""Debian's package with the emulator, by `system`."""
 
-# Runs between us and QEMU: asks the kernel to end QEMU when we end, however we end, and becomes
-# QEMU. (subprocess's preexec_fn could do it too, but not safely beside TensorFlow's threads.)
-_DIE_WITH_PARENT = """
-import ctypes, os, signal, sys
-parent, *command = sys.argv[1:]
-ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-if os.getppid() != int(parent):
-    sys.exit("the parent ended before the emulator started")
-os.execv(command[0], command)
-"""
+
+def qemu_program(emulator: Qemu) -> str:
+    """Return the command that emulates boards of this kind."""
+    return f"qemu-system-{emulator.system}"
 
 
 class QemuBoard:
@@ -45,29 +38,31 @@ class QemuBoard:
     Linux the parent is the thread that entered the block: that thread has to outlive it.)
     """
 
-    def __init__(self, board: Board, *, program: str = QEMU, counting: bool = True) -> None:
+    def __init__(self, board: Board, *, program: str | None = None, counting: bool = True) -> None:
         """Prepare to emulate `board`.
 
         Args:
             board: a profile with an emulator.
-            program: the emulator's command.
+            program: the emulator's command; None: QEMU's, for the board's `system`.
             counting: time counts instructions, and every run takes the same; else it is the host's.
         """
-        if board.emulator is None:
-            raise ValueError(f"{board.name} has no emulator")
+        if not isinstance(board.emulator, Qemu):
+            raise ValueError(f"{board.name} has no emulator in QEMU")
         self._board = board
-        self._program = program
+        self._program = program or qemu_program(board.emulator)
+        self._system = board.emulator.system
         self._machine = ["-M", board.emulator.machine]
         if counting:
             self._machine += ["-icount", f"shift={board.emulator.icount_shift}"]
-        self._process: subprocess.Popen[bytes] | None = None
-        self._output: IO[bytes] | None = None
+        self._process = EmulatorProcess(
+            board.name, f"{self._program} -d unimp,guest_errors shows why"
+        )
         self._stub: GdbStub | None = None
         self._port = ""
 
     def __enter__(self) -> QemuBoard:
         try:
-            with _listen() as console, _listen() as debug:
+            with listen() as console, listen() as debug:
                 self._launch(console, debug)
                 host, port = console.getsockname()
                 self._port = f"socket://{host}:{port}"
@@ -96,7 +91,7 @@ class QemuBoard:
     @property
     def process_id(self) -> int:
         """The emulator's process."""
-        return self._running().pid
+        return self._process.id
 
     @property
     def stub(self) -> GdbStub:
@@ -120,18 +115,39 @@ class QemuBoard:
                 stub.write(segment)
             for segment in segments:
                 stub.verify(segment)
-            # The core reads its stack pointer and entry from the vectors when it is reset.
             stub.command("system_reset")
-            stack_pointer, entry = struct.unpack("<2I", stub.read(self._board.flash.origin, 8))
-            registers = stub.registers()
+            if self._system == "riscv32":
+                self._expect_riscv_entry()
+            else:
+                self._expect_arm_vectors()
         except FlashError as cause:
             raise FlashError(f"{self._board.name}: {cause}") from cause
+
+    def _expect_arm_vectors(self) -> None:
+        """Check that the core read its stack pointer and entry from our vectors."""
+        stack_pointer, entry = struct.unpack("<2I", self.stub.read(self._board.flash.origin, 8))
+        registers = self.stub.registers()
         if registers[_SP] != stack_pointer & ~3 or registers[_PC] != entry & ~1:
             raise FlashError(
-                f"{self._board.name}: starts at 0x{registers[_PC]:08x} instead of "
+                f"starts at 0x{registers[_PC]:08x} instead of "
                 f"0x{entry & ~1:08x}. The vectors are not where the core looks for them: check the "
                 "flash region's origin in the profile."
             )
+
+    def _expect_riscv_entry(self) -> None:
+        """Check that the emulator's reset code jumps to our image, and reset once more."""
+        entry = self._board.flash.origin
+        seen = []
+        for _ in range(_RISCV_ROM_STEPS):
+            seen.append(self.stub.registers(_RISCV_PC + 1)[_RISCV_PC])
+            if seen[-1] == entry:
+                self.stub.command("system_reset")
+                return
+            self.stub.step()
+        raise FlashError(
+            f"starts at 0x{seen[-1]:08x} instead of 0x{entry:08x}. The image is not where the core "
+            "looks for it: check the flash region's origin in the profile."
+        )
 
     def start(self) -> None:
         """Let the board run."""
@@ -144,26 +160,14 @@ class QemuBoard:
         Raises:
             EmulatorDied: with how it ended, and what it said.
         """
-        code = self._running().poll()
-        if code is None:
-            return
-        raise EmulatorDied(
-            f"{self._board.name}: the emulator ended by itself ({_how(code)}). "
-            f"{self._last_words()} Try again; if it stays, "
-            f"{self._program} -d unimp,guest_errors shows why."
-        )
+        self._process.alive()
 
     def close(self) -> None:
         """End the emulator; closing twice is harmless."""
         if self._stub is not None:
             self._stub.close()
             self._stub = None
-        if self._process is not None and self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
-        if self._output is not None:
-            self._output.close()
-            self._output = None
+        self._process.close()
 
     def _launch(self, console: socket.socket, debug: socket.socket) -> None:
         """Start the emulator on two sockets that are listening already."""
@@ -176,7 +180,7 @@ class QemuBoard:
         if path is None:
             raise ToolMissing(
                 f"{self._program}: not installed, and {self._board.name} is emulated by it. Run: "
-                "sudo apt install qemu-system-arm; or name a real board with --port."
+                f"sudo apt install {_PACKAGES[self._system]}; or name a real board with --port."
             )
         # Handing over sockets instead of port numbers: nobody else can take the port in between.
         command = [path, *self._machine, "-nodefaults", "-display", "none", "-monitor", "none"]
@@ -184,68 +188,4 @@ class QemuBoard:
             options = f"id={name},fd={listener.fileno()},server=on,wait=off,nodelay=on"
             command += ["-chardev", f"socket,{options}"]
         command += ["-serial", "chardev:console", "-gdb", "chardev:debug", "-S"]
-        if sys.platform == "linux":
-            wrapper = [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid())]
-            command = wrapper + command
-        # A file, not a pipe: nobody has to read it for the emulator to go on.
-        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=self._output,
-            stderr=self._output,
-            pass_fds=(console.fileno(), debug.fileno()),
-            # Ctrl-C in a terminal goes to its whole process group; the emulator is ours to end.
-            start_new_session=True,
-        )
-
-    def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is None:
-            raise RuntimeError("the emulator is not started: use it in a with block")
-        return self._process
-
-    def _last_words(self) -> str:
-        """Return the last lines the emulator printed, as a sentence."""
-        if self._output is None:
-            return "It said nothing."
-        self._output.seek(0)
-        lines = self._output.read().decode("utf-8", "replace").split("\n")
-        said = [line.strip() for line in lines if line.strip()][-_SHOWN_LINES:]
-        return f"It said: {' | '.join(said)}." if said else "It said nothing."
-
-
-def check_fits(segments: tuple[Segment, ...], board: Board) -> None:
-    """Refuse what lies outside the board's memory; QEMU would take it, and abort later.
-
-    Raises:
-        FlashError: names the address, and the regions there are.
-    """
-    for segment in segments:
-        if not any(
-            region.origin <= segment.address and segment.end <= region.end
-            for region in board.memory
-        ):
-            regions = ", ".join(
-                f"{region.name} 0x{region.origin:08x}..0x{region.end:08x}"
-                for region in board.memory
-            )
-            raise FlashError(
-                f"{board.name}: the image puts {len(segment.data):,} bytes at "
-                f"0x{segment.address:08x}..0x{segment.end:08x}, outside its memory ({regions}). "
-                "Was it built for another board? Build it again: shelfcast build."
-            )
-
-
-def _listen() -> socket.socket:
-    """Listen on a port of this machine that is free now."""
-    return socket.create_server((_LOCAL, 0))
-
-
-def _how(code: int) -> str:
-    """Say how a process ended."""
-    if code >= 0:
-        return f"exit code {code}"
-    try:
-        return f"killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"killed by signal {-code}"
+        self._process.start(command, (console.fileno(), debug.fileno()))

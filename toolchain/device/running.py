@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from toolchain.board import Board
+from toolchain.device.emulation import emulate
 from toolchain.device.link import open_link
-from toolchain.device.qemu import QemuBoard
 from toolchain.device.session import Session
 from toolchain.errors import BoardError
 
@@ -57,8 +57,8 @@ def open_device(
         )
     if elf is None:
         raise ValueError("an emulated board starts empty: it needs an image")
-    progress(0.0, f"starting {board.emulator.machine} in QEMU")
-    with QemuBoard(board) as emulated:
+    progress(0.0, f"starting {board.name} in {board.emulator.kind}")
+    with emulate(board, progress=progress) as emulated:
         progress(0.2, f"flashing {elf.name}")
         emulated.flash(elf)
         # Opened before the board starts, so that its first words are not lost.

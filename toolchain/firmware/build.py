@@ -15,13 +15,15 @@ from pathlib import Path
 from toolchain.board import Board, Core
 from toolchain.errors import CompileError, DoesNotFit, ToolMissing
 from toolchain.firmware.elf import Image, Memory, Symbol, read_image, read_object_symbols
+from toolchain.progress import Progress, silent
 
 JOBS = 2
 
-Progress = Callable[[float, str], None]
 Which = Callable[[str], str | None]
 
 _OVERFLOW = re.compile(r"region `(\w+)' overflowed by (\d+) bytes?")
+_TOO_LONG = re.compile(r"error: size of array '(\w+)' is too large")
+_SMALLER = "Try a smaller --hidden or a larger board (shelfcast boards lists them)."
 # The driver's closing words and "in function" only lead to a complaint, or follow it.
 _ERROR = re.compile(
     r"^(?!collect2:)(?!make)(?!.*: in function)"
@@ -29,12 +31,10 @@ _ERROR = re.compile(
 )
 _LINKER = re.compile(r"^\S*/ld: ")
 _COMPILES = re.compile(r" -c (\S+\.c) ")
+_LOW, _LOW_BYTES = "link_low", 65_536
+"""A region of `avr.ld.j2`: what a pointer of 16 bits reaches of flash."""
 _STOP_S = 5.0
 """How long make may take to stop its compilers when it is interrupted."""
-
-
-def _silent(_fraction: float, _words: str) -> None:
-    pass
 
 
 def build(
@@ -43,7 +43,7 @@ def build(
     core: Core,
     *,
     out: Path | None = None,
-    progress: Progress = _silent,
+    progress: Progress = silent,
     which: Which = shutil.which,
 ) -> Image:
     """Compile and link `sources` into `out` (the folder `build` in them unless given).
@@ -132,8 +132,13 @@ def _refuse_by(
     over = {match[1]: int(match[2]) for line in lines if (match := _OVERFLOW.search(line))}
     if over:
         raise DoesNotFit(_does_not_fit(over, folder, board))
-    if any("nano.specs" in line and "error" in line for line in lines):
+    if any("cannot read spec file" in line for line in lines):
         raise _missing(f"C library of {core.compiler}gcc", core.packages)
+    if long := next((match for line in lines if (match := _TOO_LONG.search(line))), None):
+        raise DoesNotFit(
+            f"{board.name}: {long[1]} is longer than 32,767 bytes, the most that an array may have "
+            f"on this core. {_SMALLER}"
+        )
     complaints = [_LINKER.sub("", line) for line in lines if _ERROR.match(line)]
     first = (complaints or lines[-1:] or ["make failed and said nothing"])[0].strip().rstrip(".")
     more = f" (and {len(complaints) - 1} more)" if len(complaints) > 1 else ""
@@ -156,10 +161,17 @@ def _does_not_fit(over: dict[str, int], folder: Path, board: Board) -> str:
             f"has {region.bytes:,}, {over[region.name]:,} too few; largest: "
             + ", ".join(f"{symbol.name} {symbol.bytes:,}" for symbol in largest)
         )
-    return (
-        f"{board.name}: {' and '.join(parts)}. Try a smaller --hidden or a larger board "
-        "(shelfcast fit shows which)."
-    )
+    if not parts:
+        # The only other region: what the linker script of a core with short pointers adds.
+        has = min(board.flash.bytes, _LOW_BYTES)
+        parts.append(
+            f"needs {has + over[_LOW]:,} bytes for constants in the lower 64 KB of flash, has "
+            f"{has:,}, {over[_LOW]:,} too few; largest: "
+            + ", ".join(
+                f"{symbol.name} {symbol.bytes:,}" for symbol in _largest(objects, "flash", 3)
+            )
+        )
+    return f"{board.name}: {' and '.join(parts)}. {_SMALLER}"
 
 
 def _largest(objects: list[Path], memory: Memory, count: int) -> list[Symbol]:

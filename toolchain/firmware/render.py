@@ -20,7 +20,7 @@ from pathlib import Path
 import jinja2
 
 from toolchain import __version__
-from toolchain.board import Board, Core
+from toolchain.board import Board, Core, boards_dir, in_boards
 from toolchain.device import protocol
 from toolchain.firmware.pack import Scale, pack
 from toolchain.graph.fixed_point import sigmoid_table
@@ -51,8 +51,11 @@ def render(graph: Graph, board: Board, core: Core, boards: Path, out: Path) -> N
         folder = Path(scratch) / "sources"
         _copy(templates / "engine", folder / "engine")
         _copy(templates / "app", folder / "app")
-        _copy(boards / board.family, folder / "port")
-        shutil.copyfile(boards / core.startup, folder / "port" / Path(core.startup).name)
+        # A family of one's own may add files to one that ships; its files win.
+        for place in (boards_dir(), boards):
+            if (place / board.family).is_dir():
+                _copy(place / board.family, folder / "port")
+        shutil.copyfile(in_boards(boards, core.startup), folder / "port" / Path(core.startup).name)
         _render_all(folder, graph, board, core, templates)
         if out.exists():
             # Two renames, so that no moment sees a half-written folder under the final name.

@@ -62,18 +62,27 @@ def load_graph(path: Path) -> Graph:
         raise ModelError(f"{path}: no such file.") from cause
     except OSError as cause:
         raise ModelError(f"{path}: cannot be read: {cause.strerror}.") from cause
+    return parse_graph(content, str(path))
+
+
+def parse_graph(content: bytes, name: str) -> Graph:
+    """Interpret and verify the bytes of a .tflite file; `name` is what messages call it.
+
+    Raises:
+        ModelError: as `load_graph`.
+    """
     if len(content) < 8 or content[4:8] != b"TFL3":
         raise ModelError(
-            f"{path}: not a .tflite file ({len(content):,} bytes without the mark TFL3 at byte 4). "
+            f"{name}: not a .tflite file ({len(content):,} bytes without the mark TFL3 at byte 4). "
             "Give the file that a TFLite converter wrote."
         )
     try:
-        return _Walk(path, content).graph()
+        return _Walk(name, content).graph()
     except ModelError:
         raise
     except _DAMAGE as cause:
         raise ModelError(
-            f"{path}: damaged or truncated ({len(content):,} bytes): {cause}. "
+            f"{name}: damaged or truncated ({len(content):,} bytes): {cause}. "
             "Copy or convert it again."
         ) from cause
 
@@ -108,7 +117,7 @@ class _Tensor:
 class _Walk:
     """One walk through the operators of one file."""
 
-    path: Path
+    name: str
     content: bytes
     lstms: list[Lstm] = field(default_factory=list)
     denses: list[Dense] = field(default_factory=list)
@@ -153,7 +162,7 @@ class _Walk:
             sha256=hashlib.sha256(self.content).hexdigest(),
             file_bytes=len(self.content),
         )
-        verify(graph, str(self.path))
+        verify(graph, self.name)
         return graph
 
     # One operator
@@ -456,4 +465,4 @@ class _Walk:
         )
 
     def _error(self, words: str) -> ModelError:
-        return ModelError(f"{self.path}: {words}")
+        return ModelError(f"{self.name}: {words}")

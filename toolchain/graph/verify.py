@@ -54,7 +54,8 @@ def _limits(graph: Graph, name: str) -> None:
             raise ModelError(
                 f"{name}: operator {layer.index} UNIDIRECTIONAL_SEQUENCE_LSTM has a cell scale of "
                 f"2^{layer.cell_scale_power}; 2^{_CELL_POWERS[0]} to 2^{_CELL_POWERS[-1]} are "
-                "supported."
+                "supported. A network whose cells hardly move has learnt nothing: give it sales "
+                "that vary, or train longer."
             )
 
 
@@ -125,6 +126,11 @@ def _largest_sum(weights: NDArray[np.int8], bias: NDArray[np.int32]) -> int:
 
 def _shift_in_range(bound: int, multiplier: int, shift: int, name: str) -> None:
     """Refuse what overflows 32 bits on the way: there the reference itself is undefined."""
+    if not -31 <= shift <= 30:
+        raise ModelError(
+            f"{name}: has scales that need a shift by {shift}; -31 to 30 are supported. A layer of "
+            "nothing but zeros has such scales: train again."
+        )
     if not 0 <= multiplier < 1 << 31 or bound << max(shift, 0) >= 1 << 30:
         raise ModelError(
             f"{name}: a sum may reach {bound:,} and is shifted left by {max(shift, 0)}: "

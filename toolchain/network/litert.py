@@ -26,7 +26,7 @@ def forecast_litert(path: Path, inputs: NDArray[np.int8]) -> NDArray[np.int8]:
     try:
         content = path.read_bytes()
     except FileNotFoundError as cause:
-        raise ModelError(f"{path}: no such file. `shelfcast compress` makes it.") from cause
+        raise ModelError(f"{path}: no such file. `shelfcast quantize` makes it.") from cause
     # It announces its own retirement in favour of a package with no wheels for every platform.
     with warnings.catch_warnings(), quiet():
         warnings.simplefilter("ignore")

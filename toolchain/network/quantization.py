@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from toolchain.errors import ConversionError, DataError, ModelError
 from toolchain.files import write_atomically
+from toolchain.graph.tflite_file import parse_graph
+from toolchain.graph.types import Graph
 from toolchain.network.child import Ending, run_child
 from toolchain.network.float_model import refuse_not_finite, refuse_not_hdf5
-from toolchain.network.operators import check_operators
 from toolchain.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -94,10 +95,18 @@ def quantize(
         if ending.how:
             raise _failure(model, out, ending)
         content = result.read_bytes() if result.exists() else b""
-    operators = check_operators(content, out.name)
+    graph = _deployable(content, out.name)
     write_atomically(out, content)
     _log_of(out).unlink(missing_ok=True)
-    progress(1.0, f"INT8 model of {len(content):,} bytes: {', '.join(operators)}")
+    progress(1.0, f"INT8 model of {len(content):,} bytes in {len(graph.operators)} operators")
+
+
+def _deployable(content: bytes, name: str) -> Graph:
+    """Check what the converter wrote, operator by operator."""
+    try:
+        return parse_graph(content, name)
+    except ModelError as cause:
+        raise ConversionError(f"the converter's result cannot be deployed: {cause}") from cause
 
 
 def _failure(model: Path, out: Path, ending: Ending) -> ConversionError | ModelError:

@@ -66,7 +66,7 @@ def _largest_series(dataset: Dataset, validation: Validation) -> NDArray[np.int3
 
 def _title(validation: Validation) -> str:
     replay, accuracy = validation.replay, validation.accuracy
-    emulated = ", emulated" if validation.emulated else ""
+    emulated = ", emulated" if validation.link == "emulator" else ""
     return (
         f"{validation.board.title} ({validation.board.mcu}{emulated}): "
         f"{len(replay.windows):,} held-out forecasts, {replay.mismatches:,} differ from the host; "

@@ -55,6 +55,8 @@ class Replay:
     device: Int8  # (windows, outputs)
     ticks: NDArray[np.int64]
     """(windows), the device's clock during each forecast."""
+    clock_hz: int
+    """Of that clock, as the device says: it may have fallen back to another crystal."""
     values_compared: int
     """Hidden values and cells."""
     state_mismatches: int
@@ -106,6 +108,7 @@ def replay(
         host=host,
         device=device,
         ticks=ticks,
+        clock_hz=session.greeting.clock_hz,
         values_compared=states.compared,
         state_mismatches=states.mismatches,
         state_windows=len(plan.traced),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from toolchain.graph.types import Graph
 from toolchain.verdict.replay import Replay
 
 RUNTIME = "shelfcast"
+
+Link = Literal["emulator", "socket", "serial"]
+"""What a device was reached through. Behind a socket may be anything: its clock means nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +51,7 @@ class Validation:
     """Everything a replay on one board showed."""
 
     board: Board
-    emulated: bool
+    link: Link
     graph: Graph
     footprint: Footprint
     replay: Replay
@@ -59,15 +62,21 @@ class Validation:
     max_mae_loss_percent: float | None
 
     @property
-    def mae_loss_percent(self) -> float:
-        """How much larger the device's MAE is than the float network's."""
-        return 100 * (self.accuracy["device"].mae / self.accuracy["float"].mae - 1)
+    def emulated(self) -> bool | None:
+        """Whether the board is an emulated one; None: nobody knows."""
+        return None if self.link == "socket" else self.link == "emulator"
 
     @property
-    def gain_percent(self) -> float:
-        """How much smaller the device's MAE is than that of the best simple forecast."""
+    def mae_loss_percent(self) -> float | None:
+        """How much larger the device's MAE is than the float network's; None when that is 0."""
+        return _percent_above(self.accuracy["device"].mae, self.accuracy["float"].mae)
+
+    @property
+    def gain_percent(self) -> float | None:
+        """How much smaller the device's MAE is than the best simple rule's; None when that is 0."""
         best = min(reference.mae for reference in self.references.values())
-        return 100 * (1 - self.accuracy["device"].mae / best)
+        above = _percent_above(self.accuracy["device"].mae, best)
+        return None if above is None else -above
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -81,10 +90,10 @@ class Validation:
                 f"{replay.sequence_mismatches:,} of {replay.sequence_windows:,} windows in "
                 f"sequences differ from the host; first: {replay.divergence}"
             )
-        limit = self.max_mae_loss_percent
-        if limit is not None and self.mae_loss_percent > limit:
+        limit, loss = self.max_mae_loss_percent, self.mae_loss_percent
+        if limit is not None and loss is not None and loss > limit:
             found.append(
-                f"the device's MAE is {self.mae_loss_percent:.2f}% above the float network's; "
+                f"the device's MAE is {loss:.2f}% above the float network's; "
                 f"the limit is {limit:g}%. Raise compression.representative_windows, train "
                 "longer, or widen the network."
             )
@@ -102,15 +111,19 @@ class Validation:
 
     @property
     def instructions(self) -> int | None:
-        """Guest instructions of a forecast; None on hardware, where the clock counts cycles."""
-        if not self.emulated or self.board.emulator is None:
+        """Guest instructions of a forecast; None where the clock counts cycles."""
+        if self.link != "emulator" or self.board.emulator is None:
             return None
-        return round(self.board.emulator.instructions(self.ticks, self.board.clock_hz))
+        count = self.board.emulator.instructions(self.ticks, self.replay.clock_hz)
+        return None if count is None else round(count)
 
     @property
     def cycles(self) -> int | None:
-        """Cycles of a forecast; None under emulation, where nothing has cycles."""
-        return None if self.emulated else round(self.ticks)
+        """Cycles of a forecast; None where the clock counts something else, or who knows what."""
+        if self.link == "emulator" and self.board.emulator is not None:
+            count = self.board.emulator.cycles(self.ticks)
+            return None if count is None else round(count)
+        return round(self.ticks) if self.link == "serial" else None
 
     def to_json(self) -> dict[str, Any]:
         """Return what other programs may rely on; sizes in bytes, blank figures null."""
@@ -152,7 +165,7 @@ class Validation:
                 "instructions": self.instructions,
                 "macs": self.graph.macs,
                 "cycles": cycles,
-                "us": None if cycles is None else round(1e6 * cycles / self.board.clock_hz),
+                "us": None if cycles is None else round(1e6 * cycles / self.replay.clock_hz),
             },
             "mae_loss_percent": self.mae_loss_percent,
             "gain_percent": self.gain_percent,
@@ -161,10 +174,14 @@ class Validation:
         }
 
 
+def _percent_above(value: float, base: float) -> float | None:
+    return 100 * (value / base - 1) if base else None
+
+
 def judge(
     *,
     board: Board,
-    emulated: bool,
+    link: Link,
     graph: Graph,
     image: Image,
     dataset: Dataset,
@@ -182,7 +199,7 @@ def judge(
 
     return Validation(
         board=board,
-        emulated=emulated,
+        link=link,
         graph=graph,
         footprint=footprint(image),
         replay=replay,
