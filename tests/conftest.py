@@ -94,6 +94,8 @@ class Shell:
         return subprocess.Popen(
             [str(self.program), *map(str, arguments)],
             cwd=self.folder,
+            # Its children can be told from those of other tests by it.
+            env={**os.environ, "SHELFCAST_TEST": str(self.folder)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

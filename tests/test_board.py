@@ -1,12 +1,21 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from toolchain.board import Board, boards_dir, find_board, read_board, read_boards, read_cores
+from toolchain.board import (
+    Board,
+    boards_dir,
+    find_board,
+    read_board,
+    read_boards,
+    read_cores,
+    shared_files,
+)
 from toolchain.errors import BoardError, nearest
 
 CORES = """\
@@ -315,6 +324,63 @@ def test_a_family_without_port_is_refused(folder: Path) -> None:
     with pytest.raises(BoardError) as caught:
         find_board("shelf", folder)
     assert str(caught.value) == f"{folder / 'family'}: has no port.c, which every family needs."
+
+
+def test_every_shared_file_is_some_familys_and_every_table_a_familys() -> None:
+    families = {path.parent.name for path in boards_dir().glob("*/port.c")}
+    tables = tomllib.loads((boards_dir() / "families.toml").read_text())["family"]
+    assert set(tables) <= families
+    named = {file for family in tables for file in shared_files(boards_dir(), family)}
+    assert named == set((boards_dir() / "shared").iterdir())
+
+
+def test_a_family_without_a_table_shares_nothing(folder: Path) -> None:
+    assert shared_files(folder, "family") == ()
+    assert shared_files(boards_dir(), "avr") == ()
+
+
+def test_a_table_of_ones_own_wins_over_the_one_that_ships(folder: Path) -> None:
+    (folder / "families.toml").write_text(
+        '[family.stm32f1]\nshared = ["own.c", "cortex_m_port.h"]\n[family.mps2]\nshared = []\n'
+    )
+    (folder / "shared").mkdir()
+    (folder / "shared" / "own.c").write_text("")
+    assert shared_files(folder, "stm32f1") == (
+        folder / "shared" / "own.c",
+        boards_dir() / "shared" / "cortex_m_port.h",
+    )
+    assert shared_files(folder, "mps2") == ()
+    assert shared_files(folder, "nrf51") == shared_files(boards_dir(), "nrf51")
+
+
+def test_a_shared_file_of_ones_own_wins_over_the_one_that_ships(folder: Path) -> None:
+    (folder / "shared").mkdir()
+    (folder / "shared" / "cortex_m_port.c").write_text("")
+    shared = boards_dir() / "shared"
+    assert shared_files(folder, "mps2") == (
+        shared / "cortex_m_port.h",
+        folder / "shared" / "cortex_m_port.c",
+    )
+
+
+def test_a_shared_file_that_does_not_exist_is_refused_with_the_nearest(folder: Path) -> None:
+    path = folder / "families.toml"
+    path.write_text('[family.family]\nshared = ["pl11.c"]\n')
+    with pytest.raises(BoardError) as caught:
+        find_board("shelf", folder)
+    assert caught.value.exit_code == 2
+    assert str(caught.value).startswith(
+        f"{path}: family.family.shared: there is no shared/pl11.c; did you mean pl011.c? "
+        "Known: pl011.c, cortex_m_port.c, cortex_m_port.h, "
+    )
+
+
+def test_a_shared_file_of_another_folder_is_refused(folder: Path) -> None:
+    path = folder / "families.toml"
+    path.write_text('[family.family]\nshared = ["../family/port.c"]\n')
+    with pytest.raises(BoardError) as caught:
+        find_board("shelf", folder)
+    assert str(caught.value).startswith(f"{path}: family.family.shared")
 
 
 def test_an_absent_profile_is_refused(folder: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,12 +29,14 @@ def tools(tmp_path: Path) -> Callable[..., Which]:
             if program in missing:
                 return None
             path = tmp_path / program
-            broken = program.startswith("arm-") and not c_library
-            path.write_text(
-                f'#!/bin/sh\ncase "$*" in *-E*) exit {int(broken)};; esac\n'
-                f"echo {program} version 1.2.3-4\n"
-            )
-            path.chmod(0o755)
+            if not path.exists():
+                broken = program.startswith("arm-") and not c_library
+                text = f'case "$*" in *-E*) exit {int(broken)};; esac'
+                # Renamed when it is whole: a program that is being written cannot be run.
+                new = tmp_path / f"{program}.{threading.get_ident()}"
+                new.write_text(f"#!/bin/sh\n{text}\necho {program} version 1.2.3-4\n")
+                new.chmod(0o755)
+                new.replace(path)
             return str(path)
 
         return which

@@ -53,6 +53,19 @@ class Cores(Settings):
     core: dict[str, Core]
 
 
+class Family(Settings):
+    """What a family takes besides its own folder: a table of `boards/families.toml`."""
+
+    shared: tuple[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*\.[ch]$")], ...]
+    """C files of `boards/shared`."""
+
+
+class Families(Settings):
+    """The whole of `boards/families.toml`."""
+
+    family: dict[str, Family]
+
+
 class Region(Settings):
     """A range of addresses the linker may fill."""
 
@@ -270,6 +283,33 @@ def read_cores(folder: Path) -> dict[str, Core]:
     return cores
 
 
+def shared_files(folder: Path, family: str) -> tuple[Path, ...]:
+    """Return the shared C files of a family: tables and files in `folder` win over those that ship.
+
+    Raises:
+        BoardError: a file is neither in `folder` nor among those that ship.
+    """
+    for place in dict.fromkeys((folder, boards_dir())):
+        path = place / "families.toml"
+        if place == boards_dir() or path.exists():
+            families = read_toml(path, Families, BoardError).family
+            if family in families:
+                files = tuple(in_boards(folder, f"shared/{it}") for it in families[family].shared)
+                _require(files, folder, f"{path}: family.{family}.shared")
+                return files
+    return ()
+
+
+def _require(files: tuple[Path, ...], folder: Path, subject: str) -> None:
+    for file in files:
+        if not file.is_file():
+            places = (folder, boards_dir())
+            known = {other.name for place in places for other in place.glob("shared/*.[ch]")}
+            raise BoardError(
+                f"{subject}: there is no shared/{file.name}; {nearest(file.name, known)}"
+            )
+
+
 def read_board(path: Path, cores: dict[str, Core]) -> Board:
     """Read one profile, `<folder>/<family>/<name>.toml`.
 
@@ -284,6 +324,7 @@ def read_board(path: Path, cores: dict[str, Core]) -> Board:
     family = path.parent.name
     if not in_boards(path.parents[1], f"{family}/port.c").is_file():
         raise BoardError(f"{path.parent}: has no port.c, which every family needs.")
+    shared_files(path.parents[1], family)
     return board.model_copy(update={"family": family})
 
 

@@ -32,7 +32,7 @@ def describe_board(board: Board) -> str:
         *_wiring(board),
         "",
         f"  counter    {board.cycle_counter}",
-        f"  power      {_power(board)}",
+        *textwrap.wrap(f"  power      {_power(board)}", 88, subsequent_indent=" " * 13),
         f"  flasher    {flasher}{_reset(board)}",
         f"  emulator   {emulator}",
         *(

@@ -20,6 +20,7 @@ from toolchain.errors import BoardError, ProjectError, ShelfcastError, nearest
 from toolchain.project import PROJECT_FILE, BoardChoice, find_project, read_project
 from toolchain.resources import resource_dir
 from toolchain.summary import summarize
+from toolchain.table import aligned
 
 if TYPE_CHECKING:
     from toolchain.device.ports import Ask, FoundPort
@@ -357,7 +358,7 @@ def boards(
         )
         for row in rows
     ]
-    text = describe_board(found[0]) if name else _columns(table)
+    text = describe_board(found[0]) if name else aligned(table)
     console.result({"rows": rows, **({"checks": checks} if check else {})}, text)
     if not all(values["passed"] for values in checks):
         raise typer.Exit(1)
@@ -421,7 +422,7 @@ def ports(boards: BoardsDir = None, as_json: Json = False) -> None:
         )
         for port, likely in found
     ]
-    text = _columns(table) if rows else "No serial port is plugged in."
+    text = aligned(table) if rows else "No serial port is plugged in."
     Console(as_json=as_json).result({"rows": rows}, text)
 
 
@@ -476,19 +477,6 @@ def _print_verdict(console: Console, job: pipeline.Job, verdict: dict[str, Any])
     console.result(verdict, summarize(verdict, {key: str(path) for key, path in files.items()}))
     if verdict["verdict"] != "pass":
         raise typer.Exit(1)
-
-
-def _columns(rows: Sequence[tuple[str, ...]]) -> str:
-    """Align a table; numbers to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.rjust(width) if cell[:1].isdigit() else cell.ljust(width)
-            for cell, width in zip(row, widths, strict=True)
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
 
 
 def main() -> None:

@@ -1,11 +1,18 @@
-"""Write files whole or not at all, and name their content by its hash."""
+"""Write files whole or not at all, name their content by its hash, and keep what is costly."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+
+
+def cache_dir(environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of what is made or installed once per user."""
+    base = environment.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "shelfcast"
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from pydantic import ValidationError
 
 from toolchain import __version__
-from toolchain.board import Board, boards_dir, find_board, in_boards, read_cores
+from toolchain.board import Board, boards_dir, find_board, in_boards, read_cores, shared_files
 from toolchain.errors import ProjectError, RunError
 from toolchain.files import sha256_of, write_atomically
 from toolchain.progress import Progress, part
@@ -288,6 +288,7 @@ def render(job: Job, report: Report) -> Path:
             for place in (boards_dir(), job.boards)
             if (place / board.family).is_dir()
         ],
+        "shared": {file.name: sha256_of(file) for file in shared_files(job.boards, board.family)},
         "startup": sha256_of(in_boards(job.boards, core.startup)),
         "templates": sha256_of(resource_dir("firmware_templates")),
     }

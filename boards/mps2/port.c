@@ -4,10 +4,7 @@
 
 #include "port.h"
 
-#include "board.h"
-#include "queue.h"
-
-#define PORT_REGISTER(address) (*(volatile uint32_t *)(address))
+#include "cortex_m_port.h"
 
 // DDI 0479 4.3: APB UART.
 #define PORT_UART_DATA PORT_REGISTER(BOARD_UART_BASE + 0x00u)
@@ -22,21 +19,11 @@
 #define PORT_CTRL_RXIE (1u << 3)
 #define PORT_INT_RX (1u << 1)
 
-// ARM DDI 0403 B3.4: the interrupt controller.
-#define PORT_NVIC_ISER PORT_REGISTER(0xe000e100u + 4u * (BOARD_UART_IRQ / 32u))
-#define PORT_NVIC_ICER PORT_REGISTER(0xe000e180u + 4u * (BOARD_UART_IRQ / 32u))
-#define PORT_NVIC_BIT (1u << (BOARD_UART_IRQ % 32u))
-
 // DDI 0479 4.3: clock cycles per bit, at least 16.
 #define PORT_BAUDDIV ((BOARD_UART_CLOCK_HZ + BOARD_UART_BAUD / 2u) / BOARD_UART_BAUD)
 #if PORT_BAUDDIV < 16u
 #error "uart.baud must be at most BOARD_UART_CLOCK_HZ / 16."
 #endif
-
-// Turns of a waiting loop: some 100 ms for a byte.
-#define PORT_SEND_PATIENCE (BOARD_CLOCK_HZ / 10u)
-
-static queue_t port_received;
 
 void port_init(void) {
     // The divider first: with less than 16 in it the UART is off.
@@ -65,21 +52,6 @@ void port_put(uint8_t byte) {
         }
     }
     PORT_UART_DATA = byte;
-}
-
-int port_get(void) {
-    // Held off, an interrupt still ends the sleep: a byte that comes just now isn't slept through.
-    __asm__ volatile("cpsid i" ::: "memory");
-    if (queue_is_empty(&port_received)) {
-        __asm__ volatile("dsb\nwfi");
-    }
-    __asm__ volatile("cpsie i\nisb" ::: "memory");
-    if (queue_is_empty(&port_received)) {
-        return -1;
-    }
-    const uint8_t byte = queue_take(&port_received);
-    PORT_NVIC_ISER = PORT_NVIC_BIT;
-    return byte;
 }
 
 uint32_t port_clock_hz(void) {

@@ -5,10 +5,8 @@
 
 #include <stdbool.h>
 
-#include "board.h"
-#include "queue.h"
+#include "cortex_m_port.h"
 
-#define PORT_REGISTER(address) (*(volatile uint32_t *)(address))
 #define PORT_REGISTER16(address) (*(volatile uint16_t *)(address))
 #define PORT_REGISTER8(address) (*(volatile uint8_t *)(address))
 
@@ -79,11 +77,6 @@
 #define PORT_INT_DRE 0x01u
 #define PORT_INT_RXC 0x04u
 
-// ARM DDI 0419 B3.4: the interrupt controller.
-#define PORT_NVIC_ISER PORT_REGISTER(0xe000e100u)
-#define PORT_NVIC_ICER PORT_REGISTER(0xe000e180u)
-#define PORT_NVIC_BIT (1u << BOARD_UART_IRQ)
-
 // 12, 11.2, 15.8.3, 16.8.10: all of a SERCOM follows from its number.
 #define PORT_SERCOM ((BOARD_UART_BASE - 0x42000800u) / 0x400u)
 #if BOARD_UART_BASE < 0x42000800u || BOARD_UART_BASE > 0x42001c00u || BOARD_UART_BASE % 0x400u != 0
@@ -103,14 +96,10 @@
 #define PORT_DFLL_MULTIPLIER 1465u  // of 32768 Hz
 #define PORT_OSC8M_HZ 8000000u
 
-// Turns of a waiting loop at 8 MHz: some 4 s for the crystal, which takes 2; some 100 ms for what
-// takes microseconds.
+// Turns of a waiting loop at 8 MHz: some 4 s for the crystal, which takes 2.
 #define PORT_CRYSTAL_PATIENCE 3000000u
-#define PORT_PATIENCE 100000u
-#define PORT_SEND_PATIENCE (BOARD_CLOCK_HZ / 10u)
 
 static uint32_t port_hz = PORT_OSC8M_HZ;
-static queue_t port_received;
 
 // Wait until all bits of mask are set in PCLKSR. Returns false when they never are.
 static bool port_settles(uint32_t mask, uint32_t patience) {
@@ -250,21 +239,6 @@ void port_put(uint8_t byte) {
         }
     }
     PORT_USART_DATA = byte;
-}
-
-int port_get(void) {
-    // Held off, an interrupt still ends the sleep: a byte that comes just now isn't slept through.
-    __asm__ volatile("cpsid i" ::: "memory");
-    if (queue_is_empty(&port_received)) {
-        __asm__ volatile("dsb\nwfi");
-    }
-    __asm__ volatile("cpsie i\nisb" ::: "memory");
-    if (queue_is_empty(&port_received)) {
-        return -1;
-    }
-    const uint8_t byte = queue_take(&port_received);
-    PORT_NVIC_ISER = PORT_NVIC_BIT;
-    return byte;
 }
 
 uint32_t port_clock_hz(void) {

@@ -9,10 +9,9 @@
 
 #include <stdbool.h>
 
-#include "board.h"
-#include "queue.h"
-
-#define PORT_REGISTER(address) (*(volatile uint32_t *)(address))
+#include "cortex_m_port.h"
+#include "stm32_usart.h"
+#include "stm32_usart123.h"
 
 // RM0041 6.3: reset and clock control.
 #define PORT_RCC_CR PORT_REGISTER(0x40021000u)
@@ -40,44 +39,6 @@
 #define PORT_GPIO_BIT ((BOARD_UART_GPIO_BASE - 0x40010000u) / 0x400u)  // in APB2ENR
 #define PORT_PIN_ALTERNATE 0xbu                                        // push-pull, 50 MHz
 #define PORT_PIN_PULLED 0x8u  // input, pulled to what its output bit says
-
-// RM0041 23.6: USART.
-#define PORT_USART_SR PORT_REGISTER(BOARD_UART_BASE + 0x00u)
-#define PORT_USART_DR PORT_REGISTER(BOARD_UART_BASE + 0x04u)
-#define PORT_USART_BRR PORT_REGISTER(BOARD_UART_BASE + 0x08u)
-#define PORT_USART_CR1 PORT_REGISTER(BOARD_UART_BASE + 0x0cu)
-#define PORT_SR_ORE (1u << 3)
-#define PORT_SR_RXNE (1u << 5)
-#define PORT_SR_TXE (1u << 7)
-#define PORT_CR1_RE (1u << 2)
-#define PORT_CR1_TE (1u << 3)
-#define PORT_CR1_RXNEIE (1u << 5)
-#define PORT_CR1_UE (1u << 13)
-
-// ARM DDI 0403 B3.4: the interrupt controller.
-#define PORT_NVIC_ISER PORT_REGISTER(0xe000e100u + 4u * (BOARD_UART_IRQ / 32u))
-#define PORT_NVIC_ICER PORT_REGISTER(0xe000e180u + 4u * (BOARD_UART_IRQ / 32u))
-#define PORT_NVIC_BIT (1u << (BOARD_UART_IRQ % 32u))
-
-// RM0041 2.3, 6.3.7, 6.3.8: which bus the USART is on, its bit there, and its interrupt.
-#if BOARD_UART_BASE == 0x40013800u  // USART1
-#define PORT_UART_APB2 1
-#define PORT_UART_BIT 14u
-#define PORT_UART_IRQ 37u
-#elif BOARD_UART_BASE == 0x40004400u  // USART2
-#define PORT_UART_APB2 0
-#define PORT_UART_BIT 17u
-#define PORT_UART_IRQ 38u
-#elif BOARD_UART_BASE == 0x40004800u  // USART3
-#define PORT_UART_APB2 0
-#define PORT_UART_BIT 18u
-#define PORT_UART_IRQ 39u
-#else
-#error "uart.base is none of USART1, 2 and 3 of an STM32F1."
-#endif
-#if BOARD_UART_IRQ != PORT_UART_IRQ
-#error "BOARD_UART_IRQ is not the interrupt of the USART at uart.base."
-#endif
 
 // RM0041 6.3.2, RM0008 7.3.2: the PLL multiplies the crystal by 2 to 16.
 #if BOARD_CHIP == 100
@@ -116,22 +77,7 @@
 
 #define PORT_HSI_HZ 8000000u
 
-// Turns of a waiting loop: some 60 ms for a crystal, which takes 2; some 100 ms for a byte.
-#define PORT_PATIENCE 100000u
-#define PORT_SEND_PATIENCE (BOARD_CLOCK_HZ / 10u)
-
 static uint32_t port_hz = PORT_HSI_HZ;
-static queue_t port_received;
-
-// Wait until (*address & mask) == value. Returns false when it never is.
-static bool port_waits(volatile uint32_t *address, uint32_t mask, uint32_t value) {
-    for (uint32_t turns = PORT_PATIENCE; turns > 0; turns--) {
-        if ((*address & mask) == value) {
-            return true;
-        }
-    }
-    return false;
-}
 
 // Run from the crystal at BOARD_CLOCK_HZ. Returns false when that can't be, and leaves the chip on
 // its internal oscillator.
@@ -192,51 +138,7 @@ void port_init(void) {
     PORT_GPIO_BSRR = 1u << BOARD_UART_RX_PIN;  // pulled up: an idle line is high
     port_start_pin(BOARD_UART_RX_PIN, PORT_PIN_PULLED);
     port_start_pin(BOARD_UART_TX_PIN, PORT_PIN_ALTERNATE);
-    // 16 samples a bit: BRR is the divider itself (RM0041 23.3.4).
-    PORT_USART_BRR = (bus_hz + BOARD_UART_BAUD / 2u) / BOARD_UART_BAUD;
-    PORT_USART_CR1 = PORT_CR1_UE | PORT_CR1_TE | PORT_CR1_RE | PORT_CR1_RXNEIE;
-    PORT_NVIC_ISER = PORT_NVIC_BIT;
-}
-
-void port_interrupt(void) {
-    if (queue_is_full(&port_received)) {
-        // Leave the byte where it is until port_get made room: a sender that can wait, waits.
-        // At the interrupt controller, as QEMU goes on asking whatever CR1 says.
-        PORT_NVIC_ICER = PORT_NVIC_BIT;
-        return;
-    }
-    // Reading SR, then DR also clears an overrun (RM0041 23.6.1).
-    const uint32_t status = PORT_USART_SR;
-    if ((status & (PORT_SR_RXNE | PORT_SR_ORE)) != 0) {
-        const uint8_t byte = (uint8_t)PORT_USART_DR;
-        if ((status & PORT_SR_RXNE) != 0) {
-            queue_put(&port_received, byte);
-        }
-    }
-}
-
-void port_put(uint8_t byte) {
-    for (uint32_t turns = PORT_SEND_PATIENCE; turns > 0; turns--) {
-        if ((PORT_USART_SR & PORT_SR_TXE) != 0) {
-            break;
-        }
-    }
-    PORT_USART_DR = byte;
-}
-
-int port_get(void) {
-    // Held off, an interrupt still ends the sleep: a byte that comes just now isn't slept through.
-    __asm__ volatile("cpsid i" ::: "memory");
-    if (queue_is_empty(&port_received)) {
-        __asm__ volatile("dsb\nwfi");
-    }
-    __asm__ volatile("cpsie i\nisb" ::: "memory");
-    if (queue_is_empty(&port_received)) {
-        return -1;
-    }
-    const uint8_t byte = queue_take(&port_received);
-    PORT_NVIC_ISER = PORT_NVIC_BIT;
-    return byte;
+    port_start_usart(bus_hz);
 }
 
 uint32_t port_clock_hz(void) {

@@ -11,10 +11,10 @@
 
 #include <stdbool.h>
 
-#include "board.h"
-#include "queue.h"
-
-#define PORT_REGISTER(address) (*(volatile uint32_t *)(address))
+#include "cortex_m_port.h"
+#include "stm32_pins.h"
+#include "stm32_usart.h"
+#include "stm32_usart1236.h"
 
 // RM0090 7.3: reset and clock control.
 #define PORT_RCC_CR PORT_REGISTER(0x40023800u)
@@ -39,7 +39,12 @@
 // RM0090 3.9.1: flash access control.
 #define PORT_FLASH_ACR PORT_REGISTER(0x40023c00u)
 #define PORT_ACR_LATENCY_MASK 7u
-#define PORT_ACR_CACHES (7u << 8)  // prefetch, instruction and data cache
+#define PORT_ACR_CACHES (3u << 9)  // instruction and data cache
+#if BOARD_CHIP == 405
+#define PORT_ACR_PREFETCH 0u  // revision A cannot (ES0182); the caches hold the inner loops anyway
+#else
+#define PORT_ACR_PREFETCH (1u << 8)
+#endif
 
 // RM0390 5, RM0383 5: power control.
 #define PORT_PWR_CR PORT_REGISTER(0x40007000u)
@@ -49,52 +54,8 @@
 #define PORT_PWR_OD_SWITCH (1u << 17)  // ODSWEN, ODSWRDY
 
 // RM0090 8.4: pins.
-#define PORT_GPIO_MODER PORT_REGISTER(BOARD_UART_GPIO_BASE + 0x00u)
-#define PORT_GPIO_PUPDR PORT_REGISTER(BOARD_UART_GPIO_BASE + 0x0cu)
-#define PORT_GPIO_AFR(pin) PORT_REGISTER(BOARD_UART_GPIO_BASE + 0x20u + 4u * ((pin) / 8u))
 #define PORT_GPIO_INDEX ((BOARD_UART_GPIO_BASE - 0x40020000u) / 0x400u)  // its bit in AHB1ENR
 
-// RM0090 30.6: USART.
-#define PORT_USART_SR PORT_REGISTER(BOARD_UART_BASE + 0x00u)
-#define PORT_USART_DR PORT_REGISTER(BOARD_UART_BASE + 0x04u)
-#define PORT_USART_BRR PORT_REGISTER(BOARD_UART_BASE + 0x08u)
-#define PORT_USART_CR1 PORT_REGISTER(BOARD_UART_BASE + 0x0cu)
-#define PORT_SR_ORE (1u << 3)
-#define PORT_SR_RXNE (1u << 5)
-#define PORT_SR_TXE (1u << 7)
-#define PORT_CR1_RE (1u << 2)
-#define PORT_CR1_TE (1u << 3)
-#define PORT_CR1_RXNEIE (1u << 5)
-#define PORT_CR1_UE (1u << 13)
-
-// ARM DDI 0403 B3.4: the interrupt controller.
-#define PORT_NVIC_ISER PORT_REGISTER(0xe000e100u + 4u * (BOARD_UART_IRQ / 32u))
-#define PORT_NVIC_ICER PORT_REGISTER(0xe000e180u + 4u * (BOARD_UART_IRQ / 32u))
-#define PORT_NVIC_BIT (1u << (BOARD_UART_IRQ % 32u))
-
-// RM0090 2.3, 7.3.13, 7.3.14: which bus the USART is on, its bit there, and its interrupt.
-#if BOARD_UART_BASE == 0x40011000u  // USART1
-#define PORT_UART_APB2 1
-#define PORT_UART_BIT 4u
-#define PORT_UART_IRQ 37u
-#elif BOARD_UART_BASE == 0x40011400u  // USART6
-#define PORT_UART_APB2 1
-#define PORT_UART_BIT 5u
-#define PORT_UART_IRQ 71u
-#elif BOARD_UART_BASE == 0x40004400u  // USART2
-#define PORT_UART_APB2 0
-#define PORT_UART_BIT 17u
-#define PORT_UART_IRQ 38u
-#elif BOARD_UART_BASE == 0x40004800u  // USART3
-#define PORT_UART_APB2 0
-#define PORT_UART_BIT 18u
-#define PORT_UART_IRQ 39u
-#else
-#error "uart.base is none of USART1, 2, 3 and 6 of an STM32F4."
-#endif
-#if BOARD_UART_IRQ != PORT_UART_IRQ
-#error "BOARD_UART_IRQ is not the interrupt of the USART at uart.base."
-#endif
 #if BOARD_CHIP == 411 && BOARD_UART_BASE == 0x40004800u
 #error "An STM32F411 has no USART3."
 #endif
@@ -151,22 +112,7 @@
 
 #define PORT_HSI_HZ 16000000u
 
-// Turns of a waiting loop: some 30 ms for a crystal, which takes 2; some 100 ms for a byte.
-#define PORT_PATIENCE 100000u
-#define PORT_SEND_PATIENCE (BOARD_CLOCK_HZ / 10u)
-
 static uint32_t port_hz = PORT_HSI_HZ;
-static queue_t port_received;
-
-// Wait until (*address & mask) == value. Returns false when it never is.
-static bool port_waits(volatile uint32_t *address, uint32_t mask, uint32_t value) {
-    for (uint32_t turns = PORT_PATIENCE; turns > 0; turns--) {
-        if ((*address & mask) == value) {
-            return true;
-        }
-    }
-    return false;
-}
 
 // Ask for the core voltage that the full speed needs; it comes with the PLL. The reset value of an
 // F405 already does (RM0090 5.4.1), that of an F411 reaches 84 MHz (RM0383 5, PWR_CR).
@@ -211,7 +157,7 @@ static bool port_starts_pll(void) {
         return false;
     }
     // The flash must be slow before the core is fast (RM0090 3.5.1).
-    PORT_FLASH_ACR = PORT_ACR_CACHES | PORT_FLASH_LATENCY;
+    PORT_FLASH_ACR = PORT_ACR_CACHES | PORT_ACR_PREFETCH | PORT_FLASH_LATENCY;
     if (!port_waits(&PORT_FLASH_ACR, PORT_ACR_LATENCY_MASK, PORT_FLASH_LATENCY)) {
         return false;
     }
@@ -237,14 +183,6 @@ static uint32_t port_start_clock(void) {
     return BOARD_CLOCK_HZ / (PORT_UART_APB2 ? PORT_APB2_DIVIDER : PORT_APB1_DIVIDER);
 }
 
-static void port_start_pin(uint32_t pin) {
-    const uint32_t nibble = 4u * (pin % 8u);
-    PORT_GPIO_AFR(pin) = (PORT_GPIO_AFR(pin) & ~(15u << nibble)) | BOARD_UART_AF << nibble;
-    PORT_GPIO_PUPDR =
-        (PORT_GPIO_PUPDR & ~(3u << 2u * pin)) | 1u << 2u * pin;  // an idle line is high
-    PORT_GPIO_MODER = (PORT_GPIO_MODER & ~(3u << 2u * pin)) | 2u << 2u * pin;
-}
-
 void port_init(void) {
     const uint32_t bus_hz = port_start_clock();
     PORT_RCC_AHB1ENR |= 1u << PORT_GPIO_INDEX;
@@ -257,51 +195,7 @@ void port_init(void) {
     (void)PORT_RCC_APB2ENR;
     port_start_pin(BOARD_UART_TX_PIN);
     port_start_pin(BOARD_UART_RX_PIN);
-    // 16 samples a bit: BRR is the divider itself (RM0090 30.3.4).
-    PORT_USART_BRR = (bus_hz + BOARD_UART_BAUD / 2u) / BOARD_UART_BAUD;
-    PORT_USART_CR1 = PORT_CR1_UE | PORT_CR1_TE | PORT_CR1_RE | PORT_CR1_RXNEIE;
-    PORT_NVIC_ISER = PORT_NVIC_BIT;
-}
-
-void port_interrupt(void) {
-    if (queue_is_full(&port_received)) {
-        // Leave the byte where it is until port_get made room: a sender that can wait, waits.
-        // At the interrupt controller, as QEMU goes on asking whatever CR1 says.
-        PORT_NVIC_ICER = PORT_NVIC_BIT;
-        return;
-    }
-    // Reading SR, then DR also clears an overrun (RM0090 30.6.1).
-    const uint32_t status = PORT_USART_SR;
-    if ((status & (PORT_SR_RXNE | PORT_SR_ORE)) != 0) {
-        const uint8_t byte = (uint8_t)PORT_USART_DR;
-        if ((status & PORT_SR_RXNE) != 0) {
-            queue_put(&port_received, byte);
-        }
-    }
-}
-
-void port_put(uint8_t byte) {
-    for (uint32_t turns = PORT_SEND_PATIENCE; turns > 0; turns--) {
-        if ((PORT_USART_SR & PORT_SR_TXE) != 0) {
-            break;
-        }
-    }
-    PORT_USART_DR = byte;
-}
-
-int port_get(void) {
-    // Held off, an interrupt still ends the sleep: a byte that comes just now isn't slept through.
-    __asm__ volatile("cpsid i" ::: "memory");
-    if (queue_is_empty(&port_received)) {
-        __asm__ volatile("dsb\nwfi");
-    }
-    __asm__ volatile("cpsie i\nisb" ::: "memory");
-    if (queue_is_empty(&port_received)) {
-        return -1;
-    }
-    const uint8_t byte = queue_take(&port_received);
-    PORT_NVIC_ISER = PORT_NVIC_BIT;
-    return byte;
+    port_start_usart(bus_hz);
 }
 
 uint32_t port_clock_hz(void) {

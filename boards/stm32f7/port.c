@@ -8,10 +8,10 @@
 
 #include <stdbool.h>
 
-#include "board.h"
-#include "queue.h"
-
-#define PORT_REGISTER(address) (*(volatile uint32_t *)(address))
+#include "cortex_m_port.h"
+#include "stm32_pins.h"
+#include "stm32_usart.h"
+#include "stm32_usart1236.h"
 
 // RM0410 5.3: reset and clock control.
 #define PORT_RCC_CR PORT_REGISTER(0x40023800u)
@@ -44,55 +44,7 @@
 #define PORT_ACR_PREFETCH (1u << 8)
 
 // RM0410 6.4: pins.
-#define PORT_GPIO_MODER PORT_REGISTER(BOARD_UART_GPIO_BASE + 0x00u)
-#define PORT_GPIO_PUPDR PORT_REGISTER(BOARD_UART_GPIO_BASE + 0x0cu)
-#define PORT_GPIO_AFR(pin) PORT_REGISTER(BOARD_UART_GPIO_BASE + 0x20u + 4u * ((pin) / 8u))
 #define PORT_GPIO_INDEX ((BOARD_UART_GPIO_BASE - 0x40020000u) / 0x400u)  // its bit in AHB1ENR
-
-// RM0410 34.8: USART.
-#define PORT_USART_CR1 PORT_REGISTER(BOARD_UART_BASE + 0x00u)
-#define PORT_USART_BRR PORT_REGISTER(BOARD_UART_BASE + 0x0cu)
-#define PORT_USART_ISR PORT_REGISTER(BOARD_UART_BASE + 0x1cu)
-#define PORT_USART_ICR PORT_REGISTER(BOARD_UART_BASE + 0x20u)
-#define PORT_USART_RDR PORT_REGISTER(BOARD_UART_BASE + 0x24u)
-#define PORT_USART_TDR PORT_REGISTER(BOARD_UART_BASE + 0x28u)
-#define PORT_CR1_UE (1u << 0)
-#define PORT_CR1_RE (1u << 2)
-#define PORT_CR1_TE (1u << 3)
-#define PORT_CR1_RXNEIE (1u << 5)
-#define PORT_ISR_ORE (1u << 3)
-#define PORT_ISR_RXNE (1u << 5)
-#define PORT_ISR_TXE (1u << 7)
-#define PORT_ICR_ORECF (1u << 3)
-
-// ARM DDI 0403 B3.4: the interrupt controller.
-#define PORT_NVIC_ISER PORT_REGISTER(0xe000e100u + 4u * (BOARD_UART_IRQ / 32u))
-#define PORT_NVIC_ICER PORT_REGISTER(0xe000e180u + 4u * (BOARD_UART_IRQ / 32u))
-#define PORT_NVIC_BIT (1u << (BOARD_UART_IRQ % 32u))
-
-// RM0410 5.3: which bus the USART is on, its bit there, and its interrupt.
-#if BOARD_UART_BASE == 0x40011000u  // USART1
-#define PORT_UART_APB2 1
-#define PORT_UART_BIT 4u
-#define PORT_UART_IRQ 37u
-#elif BOARD_UART_BASE == 0x40004400u  // USART2
-#define PORT_UART_APB2 0
-#define PORT_UART_BIT 17u
-#define PORT_UART_IRQ 38u
-#elif BOARD_UART_BASE == 0x40004800u  // USART3
-#define PORT_UART_APB2 0
-#define PORT_UART_BIT 18u
-#define PORT_UART_IRQ 39u
-#elif BOARD_UART_BASE == 0x40011400u  // USART6
-#define PORT_UART_APB2 1
-#define PORT_UART_BIT 5u
-#define PORT_UART_IRQ 71u
-#else
-#error "uart.base is none of USART1, 2, 3 and 6 of an STM32F7."
-#endif
-#if BOARD_UART_IRQ != PORT_UART_IRQ
-#error "BOARD_UART_IRQ is not the interrupt of the USART at uart.base."
-#endif
 
 // RM0410 5.3.2: the PLL gets 1 MHz, multiplies it by N to 100..432 MHz, and halves that.
 #if BOARD_HSE_HZ % 1000000u != 0 || BOARD_HSE_HZ < 4000000u || BOARD_HSE_HZ > 26000000u
@@ -125,22 +77,7 @@
 
 #define PORT_HSI_HZ 16000000u
 
-// Turns of a waiting loop: some 30 ms for a crystal, which takes 2; some 100 ms for a byte.
-#define PORT_PATIENCE 100000u
-#define PORT_SEND_PATIENCE (BOARD_CLOCK_HZ / 10u)
-
 static uint32_t port_hz = PORT_HSI_HZ;
-static queue_t port_received;
-
-// Wait until (*address & mask) == value. Returns false when it never is.
-static bool port_waits(volatile uint32_t *address, uint32_t mask, uint32_t value) {
-    for (uint32_t turns = PORT_PATIENCE; turns > 0; turns--) {
-        if ((*address & mask) == value) {
-            return true;
-        }
-    }
-    return false;
-}
 
 // Past 180 MHz the regulator must be in over-drive, which it enters while the PLL runs but is not
 // used yet (RM0410 4, "Entering Over-drive mode"). Returns false when it does not. Its scale after
@@ -199,14 +136,6 @@ static uint32_t port_start_clock(void) {
     return BOARD_CLOCK_HZ / (PORT_UART_APB2 ? PORT_APB2_DIVIDER : PORT_APB1_DIVIDER);
 }
 
-static void port_start_pin(uint32_t pin) {
-    const uint32_t nibble = 4u * (pin % 8u);
-    PORT_GPIO_AFR(pin) = (PORT_GPIO_AFR(pin) & ~(15u << nibble)) | BOARD_UART_AF << nibble;
-    PORT_GPIO_PUPDR =
-        (PORT_GPIO_PUPDR & ~(3u << 2u * pin)) | 1u << 2u * pin;  // an idle line is high
-    PORT_GPIO_MODER = (PORT_GPIO_MODER & ~(3u << 2u * pin)) | 2u << 2u * pin;
-}
-
 void port_init(void) {
     const uint32_t bus_hz = port_start_clock();
     PORT_RCC_AHB1ENR |= 1u << PORT_GPIO_INDEX;
@@ -220,50 +149,7 @@ void port_init(void) {
     (void)PORT_RCC_APB2ENR;
     port_start_pin(BOARD_UART_TX_PIN);
     port_start_pin(BOARD_UART_RX_PIN);
-    // 16 samples a bit: BRR is the divider itself.
-    PORT_USART_BRR = (bus_hz + BOARD_UART_BAUD / 2u) / BOARD_UART_BAUD;
-    PORT_USART_CR1 = PORT_CR1_UE | PORT_CR1_TE | PORT_CR1_RE | PORT_CR1_RXNEIE;
-    PORT_NVIC_ISER = PORT_NVIC_BIT;
-}
-
-void port_interrupt(void) {
-    if (queue_is_full(&port_received)) {
-        // Leave the byte where it is until port_get made room: a sender that can wait, waits. The
-        // USART goes on asking, so it is not listened to until then.
-        PORT_NVIC_ICER = PORT_NVIC_BIT;
-        return;
-    }
-    const uint32_t status = PORT_USART_ISR;
-    if ((status & PORT_ISR_ORE) != 0) {
-        PORT_USART_ICR = PORT_ICR_ORECF;  // nothing else clears it, and it interrupts, too
-    }
-    if ((status & PORT_ISR_RXNE) != 0) {
-        queue_put(&port_received, (uint8_t)PORT_USART_RDR);
-    }
-}
-
-void port_put(uint8_t byte) {
-    for (uint32_t turns = PORT_SEND_PATIENCE; turns > 0; turns--) {
-        if ((PORT_USART_ISR & PORT_ISR_TXE) != 0) {
-            break;
-        }
-    }
-    PORT_USART_TDR = byte;
-}
-
-int port_get(void) {
-    // Held off, an interrupt still ends the sleep: a byte that comes just now isn't slept through.
-    __asm__ volatile("cpsid i" ::: "memory");
-    if (queue_is_empty(&port_received)) {
-        __asm__ volatile("dsb\nwfi");
-    }
-    __asm__ volatile("cpsie i\nisb" ::: "memory");
-    if (queue_is_empty(&port_received)) {
-        return -1;
-    }
-    const uint8_t byte = queue_take(&port_received);
-    PORT_NVIC_ISER = PORT_NVIC_BIT;
-    return byte;
+    port_start_usart(bus_hz);
 }
 
 uint32_t port_clock_hz(void) {

@@ -110,7 +110,11 @@ def test_another_uart_crystal_or_clock_is_data(
 @pytest.mark.parametrize(
     ("family", "changes", "message"),
     [
-        (F4, uart(0x4000_0000, 28), "uart.base is none of USART1, 2, 3 and 6 of an STM32F4."),
+        (
+            F4,
+            uart(0x4000_0000, 28),
+            "uart.base is none of USART1, 2, 3 and 6 of an STM32F2, F4, F7 or H7.",
+        ),
         (
             F4,
             {"HSE_HZ = 25_000_000": "HSE_HZ = 14_745_600"},
@@ -157,7 +161,7 @@ def test_another_uart_crystal_or_clock_is_data(
             "clock_hz must be 16000000: an nRF51 runs at 16 MHz and nothing else.",
         ),
         (NRF51, {"baud = 115_200": "baud = 1_500_000"}, "uart.baud must be at most 1000000."),
-        (F1, uart(0x4000_4C00, 52), "uart.base is none of USART1, 2 and 3 of an STM32F1."),
+        (F1, uart(0x4000_4C00, 52), "uart.base is none of USART1, 2 and 3 of an STM32F1 or L4."),
         (
             F1,
             {"HSE_HZ = 8_000_000": "HSE_HZ = 32_000_000"},
@@ -316,3 +320,30 @@ def test_what_the_chip_cannot_do_does_not_compile(
     with pytest.raises(CompileError) as caught:
         build_changed(*family, changes)
     assert f'#error "{message}"' in str(caught.value)
+
+
+def test_a_new_family_takes_shipped_shared_files(tmp_path: Path) -> None:
+    shipped, boards = boards_dir(), tmp_path / "boards"
+    family = boards / "newfamily"
+    family.mkdir(parents=True)
+    shutil.copy(shipped / "mps2" / "port.c", family)
+    text = (shipped / "mps2" / "mps2-an386.toml").read_text()
+    (family / "newcomer.toml").write_text(text.replace('"mps2-an386"', '"newcomer"', 1))
+    (boards / "families.toml").write_text(
+        '[family.newfamily]\nshared = ["cortex_m_port.h", "cortex_m_port.c"]\n'
+    )
+    board = find_board("newcomer", boards)
+    core = read_cores(boards)[board.core]
+    if shutil.which(f"{core.compiler}gcc") is None:
+        pytest.skip(f"{core.compiler}gcc is not installed")
+    (tmp_path / "model.tflite").write_bytes(write_forecaster(Recipe(hidden=(2,), steps=2)))
+    sources = tmp_path / "sources"
+    render(load_graph(tmp_path / "model.tflite"), board, core, boards, sources)
+    image = build(sources, board, core)
+    assert {file.name for file in (sources / "port").iterdir()} == {
+        "cortex_m_port.h",
+        "cortex_m_port.c",
+        "port.c",
+        "startup.c",
+    }
+    assert image.flash_bytes > 0

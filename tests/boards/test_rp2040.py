@@ -13,9 +13,8 @@ from tflite_writer import Recipe, write_forecaster
 
 from toolchain.board import boards_dir, find_board, read_cores
 from toolchain.device import uf2
-from toolchain.device.gdbstub import read_segments
 from toolchain.firmware.build import build
-from toolchain.firmware.elf import Image
+from toolchain.firmware.elf import Image, read_segments
 from toolchain.firmware.render import render
 from toolchain.graph.tflite_file import load_graph
 

@@ -7,9 +7,11 @@ import pty
 import random
 import select
 import shutil
+import signal
 import socket
 import struct
 import subprocess
+import sys
 import threading
 import time
 import tty
@@ -26,6 +28,7 @@ from numpy.typing import NDArray
 from tflite_writer import Recipe, write_forecaster
 
 from toolchain.board import Board, boards_dir, find_board, read_cores
+from toolchain.device.emulator import EmulatedBoard
 from toolchain.device.link import Link
 from toolchain.device.protocol import float_to_bits, sealed
 from toolchain.firmware.build import build
@@ -341,6 +344,76 @@ def _serve_pty(master: int, reply: Reply, stop: threading.Event) -> None:
             *lines, partial = (partial + os.read(master, 4096)).split(b"\n")
             for line in lines:
                 os.write(master, reply(line))
+
+
+def is_running(process_id: int) -> bool:
+    """Tell whether a process exists and has not ended."""
+    try:
+        os.kill(process_id, 0)
+        # Where there is no /proc, whoever adopts a process that ended collects it at once.
+        state = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0]
+    except ProcessLookupError:
+        return False
+    except FileNotFoundError:
+        return not Path("/proc/self").exists()
+    return state != "Z"
+
+
+def wait_until_gone(process_id: int) -> bool:
+    deadline = time.monotonic() + 5
+    while is_running(process_id) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return not is_running(process_id)
+
+
+def interrupt_in_block(board: EmulatedBoard) -> int:
+    """Have an exception end a board's block; return the process of its emulator."""
+    seen = []
+
+    def interrupted() -> None:
+        with board:
+            seen.append(board.process_id)
+            assert is_running(seen[0])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    return seen[0]
+
+
+PARENT = """
+import time
+from {module} import {kind}
+from toolchain.board import boards_dir, find_board
+
+with {kind}(find_board("{name}", boards_dir())) as board:
+    {first}
+    print(board.process_id, flush=True)
+    time.sleep(60)
+"""
+
+
+def end_parent_of(kind: type[EmulatedBoard], name: str, sign: str, *, first: str) -> int:
+    """End a process that emulates a board by a signal; return the process of its emulator.
+
+    The signal goes to the whole group, as Ctrl-C in a terminal does; `first` is what the process
+    does with `board` until the emulator is up.
+    """
+    program = PARENT.format(module=kind.__module__, kind=kind.__name__, name=name, first=first)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        cwd=Path(__file__).resolve().parents[2],
+    )
+    with parent:
+        assert parent.stdout is not None
+        process_id = int(parent.stdout.readline())
+        assert is_running(process_id)
+        os.killpg(parent.pid, getattr(signal, sign))
+        parent.wait(timeout=10)
+    return process_id
 
 
 # Prints a line when it starts, then echoes every byte: the least that can be flashed and talked to.

@@ -8,9 +8,9 @@ import pytest
 
 from toolchain.board import Board
 from toolchain.device.emulator import check_fits
-from toolchain.device.gdbstub import Segment, read_segments
 from toolchain.device.qemu import QemuBoard
 from toolchain.errors import FlashError
+from toolchain.firmware.elf import Segment, read_segments
 
 
 def test_the_segments_of_an_image_are_its_bytes_in_flash(echo_elf: Path) -> None:

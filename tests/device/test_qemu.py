@@ -3,12 +3,10 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
 import sys
-import textwrap
-import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -21,22 +19,6 @@ from toolchain.errors import EmulatorDied, FlashError, ToolMissing
 
 def emulating(board: Board, machine: str) -> Board:
     return board.model_copy(update={"emulator": Qemu(kind="qemu", machine=machine)})
-
-
-def is_running(process_id: int) -> bool:
-    """Tell whether a process exists and has not ended."""
-    try:
-        state = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
-
-
-def wait_until_gone(process_id: int) -> bool:
-    deadline = time.monotonic() + 5
-    while is_running(process_id) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return not is_running(process_id)
 
 
 def read_line(link: Link) -> bytes | None:
@@ -87,58 +69,31 @@ def test_several_boards_run_at_once(netduino: Board, qemu: str, echo_elf: Path) 
                 assert read_line(link) == b"echo here"
 
 
-def test_the_emulator_ends_with_its_block(netduino: Board, qemu: str) -> None:
+def test_the_emulator_ends_with_its_block(
+    netduino: Board, qemu: str, bench: SimpleNamespace
+) -> None:
     with QemuBoard(netduino) as board:
         process_id = board.process_id
-        assert is_running(process_id)
+        assert bench.is_running(process_id)
 
-    assert not is_running(process_id)
-
-
-def test_an_exception_leaves_no_emulator(netduino: Board, qemu: str) -> None:
-    seen = []
-
-    def interrupted() -> None:
-        with QemuBoard(netduino) as board:
-            seen.append(board.process_id)
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert not is_running(seen[0])
+    assert not bench.is_running(process_id)
 
 
-PARENT = """
-    import sys, time
-    from toolchain.board import boards_dir, find_board
-    from toolchain.device.qemu import QemuBoard
-
-    with QemuBoard(find_board("netduinoplus2", boards_dir())) as board:
-        board.stub.registers()
-        print(board.process_id, flush=True)
-        time.sleep(60)
-"""
+def test_an_exception_leaves_no_emulator(
+    netduino: Board, qemu: str, bench: SimpleNamespace
+) -> None:
+    assert not bench.is_running(bench.interrupt_in_block(QemuBoard(netduino)))
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
-def test_no_emulator_is_left_when_the_tool_is_ended(qemu: str, name: str) -> None:
-    parent = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(PARENT)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        cwd=Path(__file__).resolve().parents[2],
+def test_no_emulator_is_left_when_the_tool_is_ended(
+    qemu: str, name: str, bench: SimpleNamespace
+) -> None:
+    process_id = bench.end_parent_of(
+        QemuBoard, "netduinoplus2", name, first="board.stub.registers()"
     )
-    with parent:
-        assert parent.stdout is not None
-        process_id = int(parent.stdout.readline())
-        assert is_running(process_id)
-        # Ctrl-C in a terminal reaches every process of the group.
-        os.killpg(parent.pid, getattr(signal, name))
-        parent.wait(timeout=10)
-
-    assert wait_until_gone(process_id)
+    assert bench.wait_until_gone(process_id)
 
 
 def test_an_emulator_killed_in_mid_session_is_named(

@@ -2,12 +2,11 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
-import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tflite_writer import Recipe
@@ -29,15 +28,6 @@ from toolchain.graph.types import Graph
 SMALL = Recipe(hidden=(3,), features=2, steps=3)
 
 BuildFirmware = Callable[[Recipe, Board], tuple[Graph, Path]]
-
-
-def is_running(process_id: int) -> bool:
-    """Tell whether a process exists and has not ended."""
-    try:
-        state = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
 
 
 @pytest.fixture(scope="session")
@@ -169,53 +159,19 @@ def test_an_emulator_killed_in_mid_session_is_named(pico: Board, elf: Path) -> N
                 session.hello()
 
 
-def test_the_emulator_ends_with_its_block(pico: Board) -> None:
-    seen = []
-
-    def interrupted() -> None:
-        with Rp2040jsBoard(pico) as board:
-            seen.append(board.process_id)
-            assert is_running(seen[0])
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert not is_running(seen[0])
-
-
-PARENT = """
-    import time
-    from toolchain.board import boards_dir, find_board
-    from toolchain.device.rp2040js import Rp2040jsBoard
-
-    with Rp2040jsBoard(find_board("pico", boards_dir())) as board:
-        board.stub.read(0x10000000, 4)
-        print(board.process_id, flush=True)
-        time.sleep(60)
-"""
+def test_an_exception_leaves_no_emulator(pico: Board, bench: SimpleNamespace) -> None:
+    assert not bench.is_running(bench.interrupt_in_block(Rp2040jsBoard(pico)))
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
-def test_no_emulator_is_left_when_the_tool_is_ended(pico: Board, name: str) -> None:
-    parent = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(PARENT)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        cwd=Path(__file__).resolve().parents[2],
+def test_no_emulator_is_left_when_the_tool_is_ended(
+    pico: Board, name: str, bench: SimpleNamespace
+) -> None:
+    process_id = bench.end_parent_of(
+        Rp2040jsBoard, "pico", name, first="board.stub.read(0x10000000, 4)"
     )
-    with parent:
-        assert parent.stdout is not None
-        process_id = int(parent.stdout.readline())
-        assert is_running(process_id)
-        # Ctrl-C in a terminal reaches every process of the group.
-        os.killpg(parent.pid, getattr(signal, name))
-        parent.wait(timeout=10)
-    deadline = time.monotonic() + 5
-    while is_running(process_id) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not is_running(process_id)
+    assert bench.wait_until_gone(process_id)
 
 
 def test_missing_node_names_its_package() -> None:

@@ -8,13 +8,13 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
-import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from strict_c import WARNINGS
 from tflite_writer import Recipe
 
 from toolchain.board import Board, Simavr, boards_dir, find_board
@@ -48,17 +48,8 @@ def test_it_is_compiled_once(uno: Board, tmp_path: Path) -> None:
 
 
 def test_it_compiles_without_a_warning(uno: Board, tmp_path: Path) -> None:
-    strict = [
-        "-std=c99",
-        "-O2",
-        "-Wall",
-        "-Wextra",
-        "-Wconversion",
-        "-Wshadow",
-        "-Wundef",
-        "-Werror",
-    ]
-    command = ["cc", *strict, "-c", str(SOURCE), "-o", str(tmp_path / "runner.o")]
+    command = ["cc", "-std=c99", "-O2", *WARNINGS, "-c", str(SOURCE)]
+    command += ["-o", str(tmp_path / "runner.o")]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.stderr == ""
 
@@ -181,34 +172,13 @@ def test_the_emulator_ends_when_its_control_does(uno: Board) -> None:
         assert process.wait(timeout=10) == 0
 
 
-def test_it_ends_when_its_parent_is_killed(uno: Board) -> None:
-    program = textwrap.dedent(
-        """
-        import time
-        from toolchain.board import boards_dir, find_board
-        from toolchain.device.simavr import SimavrBoard
-        with SimavrBoard(find_board("arduino-uno", boards_dir())) as board:
-            print(board.process_id, flush=True)
-            time.sleep(60)
-        """
-    )
-    parent = subprocess.Popen(
-        [sys.executable, "-c", program],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(boards_dir().parent)},
-    )
-    with parent:
-        assert parent.stdout is not None
-        emulator = int(parent.stdout.readline())
-        parent.kill()
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        try:
-            os.kill(emulator, 0)
-        except ProcessLookupError:
-            return
-        if (state := Path(f"/proc/{emulator}/stat")).exists() and ") Z " in state.read_text():
-            return  # ended; whoever adopted it has not collected it yet
-        time.sleep(0.02)
-    pytest.fail("it still runs")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
+def test_no_emulator_is_left_when_the_tool_is_ended(
+    uno: Board, name: str, bench: SimpleNamespace
+) -> None:
+    process_id = bench.end_parent_of(SimavrBoard, "arduino-uno", name, first="board.alive()")
+    assert bench.wait_until_gone(process_id)
+
+
+def test_an_exception_leaves_no_emulator(uno: Board, bench: SimpleNamespace) -> None:
+    assert not bench.is_running(bench.interrupt_in_block(SimavrBoard(uno)))

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolchain.device.gdbstub import Segment
 from toolchain.device.uf2 import Contents, decode, encode
 from toolchain.errors import FlashError
+from toolchain.firmware.elf import Segment
 
 RP2040 = 0xE48BFF56
 

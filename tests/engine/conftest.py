@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from strict_c import SANITIZERS, WARNINGS
 
 from toolchain.board import boards_dir, find_board, read_cores
 from toolchain.firmware.render import render
@@ -15,20 +16,7 @@ from toolchain.resources import resource_dir
 
 HERE = Path(__file__).parent
 
-STRICT = [
-    *(
-        "-std=c99",
-        "-O1",
-        "-g",
-        "-Wall",
-        "-Wextra",
-        "-Wconversion",
-        "-Wshadow",
-        "-Wundef",
-        "-Werror",
-    ),
-    *("-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
-]
+STRICT = ["-std=c99", "-O1", "-g", *WARNINGS, *SANITIZERS]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from strict_c import SANITIZERS, WARNINGS
 from tflite_writer import Recipe, write_forecaster
 
 from toolchain.board import Board, Core, boards_dir, find_board, read_cores
@@ -16,19 +17,7 @@ from toolchain.graph.types import Graph
 
 HOST_PORT = Path(__file__).parent.parent / "engine" / "host_port.c"
 
-STRICT = [
-    "-std=gnu99",
-    "-O1",
-    "-g",
-    "-Wall",
-    "-Wextra",
-    "-Wconversion",
-    "-Wshadow",
-    "-Wundef",
-    "-Werror",
-    "-fsanitize=address,undefined",
-    "-fno-sanitize-recover=all",
-]
+STRICT = ["-std=gnu99", "-O1", "-g", *WARNINGS, *SANITIZERS]
 
 
 @dataclass(frozen=True)

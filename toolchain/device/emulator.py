@@ -1,18 +1,22 @@
-"""What every emulator is: a program of ours that ends with us, and boards that have one."""
+"""What all emulated boards share: a process that ends with us, and a life in a `with` block."""
 
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
-from typing import IO
+from abc import ABC, abstractmethod
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
 
 from toolchain.board import Board
-from toolchain.device.gdbstub import Segment
-from toolchain.errors import EmulatorDied, FlashError
+from toolchain.device.gdbstub import GdbStub
+from toolchain.endings import signal_name
+from toolchain.errors import EmulatorDied, FlashError, ToolMissing
+from toolchain.firmware.elf import Segment, read_segments
 
 _LOCAL = "127.0.0.1"
 _SHOWN_LINES = 3
@@ -102,6 +106,157 @@ class EmulatorProcess:
         return f"It said: {' | '.join(said)}." if said else "It said nothing."
 
 
+class EmulatedBoard(ABC):
+    """An emulated board, from power-on until its `with` block ends.
+
+    It is powered but stopped; `flash` writes an image, `start` lets it run. The emulator ends with
+    the block, with an exception, with Ctrl-C, and on Linux even when this process is killed. (To
+    Linux the parent is the thread that entered the block: that thread has to outlive it.)
+    """
+
+    def __init__(self, board: Board, advice: str) -> None:
+        """Prepare to emulate `board`; `advice` helps when the emulator ends by itself."""
+        self._board = board
+        self._process = EmulatorProcess(board.name, advice)
+        self._port = ""
+
+    def __enter__(self) -> Self:
+        if sys.platform == "win32":
+            raise ToolMissing(
+                f"{self._board.name}: emulated boards need Linux or macOS. Use WSL, or name a real "
+                "board with --port."
+            )
+        try:
+            # Handing over a socket instead of a port number: nobody can take it in between.
+            with _listen() as console:
+                host, port = console.getsockname()
+                self._port = f"socket://{host}:{port}"
+                self._power_on(console)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def port(self) -> str:
+        """`socket://host:port` of the board's serial port, for `open_link`."""
+        return self._port
+
+    @property
+    def process_id(self) -> int:
+        """The emulator's process."""
+        return self._process.id
+
+    def flash(self, elf: Path) -> None:
+        """Write an image, read every byte back, and put the board where a reset leaves it.
+
+        Raises:
+            FlashError: the image is none, is too large, did not arrive intact, or is not one that
+                the board would start.
+            EmulatorDied: it ended.
+        """
+        segments = read_segments(elf)
+        check_fits(segments, self._board)
+        self._write(segments)
+
+    @abstractmethod
+    def start(self) -> None:
+        """Let the board run."""
+
+    def alive(self) -> None:
+        """Raise when the emulator is not running any more.
+
+        Raises:
+            EmulatorDied: with how it ended, and what it said.
+        """
+        self._process.alive()
+
+    def close(self) -> None:
+        """End the emulator; closing twice is harmless."""
+        self._process.close()
+
+    @abstractmethod
+    def _power_on(self, console: socket.socket) -> None:
+        """Start the emulator, whose board's serial port is the listening `console`; stopped."""
+
+    @abstractmethod
+    def _write(self, segments: tuple[Segment, ...]) -> None:
+        """Write what lies in the board's memory, read it back, and leave the board as reset."""
+
+
+class GdbBoard(EmulatedBoard):
+    """An emulated board that is flashed through the emulator's gdb stub."""
+
+    def __init__(self, board: Board, advice: str) -> None:
+        """Prepare to emulate `board`; `advice` helps when the emulator ends by itself."""
+        super().__init__(board, advice)
+        self._stub: GdbStub | None = None
+
+    @property
+    def stub(self) -> GdbStub:
+        """The way into the board's memory, until it starts."""
+        if self._stub is None:
+            raise not_stopped()
+        return self._stub
+
+    def start(self) -> None:
+        """Let the board run."""
+        self.stub.resume()
+        self._stub = None
+
+    def close(self) -> None:
+        """End the emulator; closing twice is harmless."""
+        if self._stub is not None:
+            self._stub.close()
+            self._stub = None
+        super().close()
+
+    @abstractmethod
+    def _command(self, console: int, debug: int) -> list[str]:
+        """Return the emulator's command, given the descriptors of two listening sockets."""
+
+    @abstractmethod
+    def _reset(self) -> None:
+        """Reset the board, and check that it will start from what was written.
+
+        Raises:
+            FlashError: it will not; the message lacks the board's name.
+        """
+
+    def _power_on(self, console: socket.socket) -> None:
+        with _listen() as debug:
+            descriptors = (console.fileno(), debug.fileno())
+            self._process.start(self._command(*descriptors), descriptors)
+            # A listening socket takes connections before the emulator gets around to it: there is
+            # nothing to wait for, and the answer to the first packet shows that it is up.
+            connection = socket.create_connection(debug.getsockname(), timeout=10)
+            self._stub = GdbStub(connection, self.alive)
+
+    def _write(self, segments: tuple[Segment, ...]) -> None:
+        stub = self.stub
+        try:
+            for segment in segments:
+                stub.write(segment)
+            for segment in segments:
+                stub.verify(segment)
+            self._reset()
+        except FlashError as cause:
+            raise FlashError(f"{self._board.name}: {cause}") from cause
+
+
+def not_stopped() -> RuntimeError:
+    """Return the error of who flashes or starts a board that is off, or runs already."""
+    return RuntimeError("the board is not stopped: flash before start, in a with block")
+
+
 def check_fits(segments: tuple[Segment, ...], board: Board) -> None:
     """Refuse what lies outside the board's memory; an emulator would take it, and fail later.
 
@@ -124,16 +279,11 @@ def check_fits(segments: tuple[Segment, ...], board: Board) -> None:
             )
 
 
-def listen() -> socket.socket:
+def _listen() -> socket.socket:
     """Listen on a port of this machine that is free now."""
     return socket.create_server((_LOCAL, 0))
 
 
 def _how(code: int) -> str:
     """Say how a process ended."""
-    if code >= 0:
-        return f"exit code {code}"
-    try:
-        return f"killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"killed by signal {-code}"
+    return f"exit code {code}" if code >= 0 else f"killed by {signal_name(-code)}"

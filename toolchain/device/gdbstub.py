@@ -11,53 +11,14 @@ import socket
 import struct
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-
-from elftools.common.exceptions import ELFError
-from elftools.elf.elffile import ELFFile
 
 from toolchain.errors import FlashError
+from toolchain.firmware.elf import Segment
 
 _PIECE = 1_024
 """Bytes of memory per packet: QEMU's packets hold 4,096 characters, two for each byte."""
 _REPLY_TIMEOUT_S = 10.0
 _ALIVE_EVERY_S = 0.25
-
-
-@dataclass(frozen=True)
-class Segment:
-    """What an image puts where, before the board starts."""
-
-    address: int
-    data: bytes
-
-    @property
-    def end(self) -> int:
-        """First address after the segment."""
-        return self.address + len(self.data)
-
-
-def read_segments(elf: Path) -> tuple[Segment, ...]:
-    """Read what a flasher writes: the file's part of every loaded segment, at its load address.
-
-    Raises:
-        FlashError: absent, no ELF, or nothing to load.
-    """
-    try:
-        with elf.open("rb") as stream:
-            segments = tuple(
-                Segment(item["p_paddr"], item.data())
-                for item in ELFFile(stream).iter_segments("PT_LOAD")
-                if item["p_filesz"]
-            )
-    except FileNotFoundError as cause:
-        raise FlashError(f"{elf}: no such file. Build it first: shelfcast build.") from cause
-    except (OSError, ELFError) as cause:
-        raise FlashError(f"{elf}: not an ELF image: {cause}. Build it again.") from cause
-    if not segments:
-        raise FlashError(f"{elf}: nothing in it is to be loaded. Build it again.")
-    return tuple(sorted(segments, key=lambda segment: segment.address))
 
 
 class GdbStub:

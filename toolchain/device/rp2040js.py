@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
 
 from toolchain.board import Board, Rp2040js
-from toolchain.device.emulator import EmulatorProcess, check_fits, listen
-from toolchain.device.gdbstub import GdbStub, read_segments
+from toolchain.device.emulator import GdbBoard
 from toolchain.errors import FlashError, ToolMissing
+from toolchain.files import cache_dir
 
 NODE = "node"
 NPM = "npm"
@@ -40,8 +37,7 @@ def packages_dir(environment: Mapping[str, str] = os.environ) -> Path:
     """Return the folder whose `node_modules` has rp2040js, once it is installed."""
     if named := environment.get(PACKAGES_VARIABLE):
         return Path(named)
-    cache = environment.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(cache).expanduser() / "shelfcast" / PACKAGE.replace("@", "-")
+    return cache_dir(environment) / PACKAGE.replace("@", "-")
 
 
 def is_installed(folder: Path) -> bool:
@@ -109,12 +105,8 @@ def _run_npm(command: list[str], folder: Path, remedy: str) -> None:
         )
 
 
-class Rp2040jsBoard:
-    """An emulated board, from power-on until its `with` block ends.
-
-    It is powered but stopped; `flash` writes an image, `start` lets it run. The emulator ends with
-    the block, with an exception, with Ctrl-C, and on Linux even when this process is killed.
-    """
+class Rp2040jsBoard(GdbBoard):
+    """A board in rp2040js."""
 
     def __init__(
         self,
@@ -137,103 +129,18 @@ class Rp2040jsBoard:
         """
         if not isinstance(board.emulator, Rp2040js):
             raise ValueError(f"{board.name} is not emulated by rp2040js")
-        self._board = board
+        super().__init__(board, f"see {_FILES / 'rp2040_runner.mjs'}")
         self._emulator = board.emulator
         self._program = program
         self._packages = packages
         self._which = which
         self._say = say
-        self._process = EmulatorProcess(board.name, f"see {_FILES / 'rp2040_runner.mjs'}")
-        self._stub: GdbStub | None = None
-        self._port = ""
 
-    def __enter__(self) -> Rp2040jsBoard:
-        try:
-            with listen() as console, listen() as debug:
-                self._process.start(
-                    self._command(console, debug), (console.fileno(), debug.fileno())
-                )
-                host, port = console.getsockname()
-                self._port = f"socket://{host}:{port}"
-                connection = socket.create_connection(debug.getsockname(), timeout=10)
-                self._stub = GdbStub(connection, self.alive)
-        except BaseException:
-            self.close()
-            raise
-        return self
+    def _reset(self) -> None:
+        check_boot2(self.stub.read(self._board.flash.origin, BOOT2_BYTES))
+        self.stub.command("system_reset")
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    @property
-    def port(self) -> str:
-        """`socket://host:port` of the board's serial port, for `open_link`."""
-        return self._port
-
-    @property
-    def process_id(self) -> int:
-        """The emulator's process."""
-        return self._process.id
-
-    @property
-    def stub(self) -> GdbStub:
-        """The way into the board's flash, until it starts."""
-        if self._stub is None:
-            raise RuntimeError("the board is not stopped: flash before start, in a with block")
-        return self._stub
-
-    def flash(self, elf: Path) -> None:
-        """Write an image, read every byte back, and put the board where a reset leaves it.
-
-        Raises:
-            FlashError: the image is none, is too large, did not arrive intact, or is not one that
-                the chip's ROM would start.
-            EmulatorDied: it ended.
-        """
-        segments = read_segments(elf)
-        check_fits(segments, self._board)
-        stub = self.stub
-        try:
-            for segment in segments:
-                stub.write(segment)
-            for segment in segments:
-                stub.verify(segment)
-            check_boot2(stub.read(self._board.flash.origin, BOOT2_BYTES))
-            stub.command("system_reset")
-        except FlashError as cause:
-            raise FlashError(f"{self._board.name}: {cause}") from cause
-
-    def start(self) -> None:
-        """Let the board run."""
-        self.stub.resume()
-        self._stub = None
-
-    def alive(self) -> None:
-        """Raise when the emulator is not running any more.
-
-        Raises:
-            EmulatorDied: with how it ended, and what it said.
-        """
-        self._process.alive()
-
-    def close(self) -> None:
-        """End the emulator; closing twice is harmless."""
-        if self._stub is not None:
-            self._stub.close()
-            self._stub = None
-        self._process.close()
-
-    def _command(self, console: socket.socket, debug: socket.socket) -> list[str]:
-        if sys.platform == "win32":
-            raise ToolMissing(
-                f"{self._board.name}: emulated boards need Linux or macOS. Use WSL, or name a real "
-                "board with --port."
-            )
+    def _command(self, console: int, debug: int) -> list[str]:
         node = self._which(self._program)
         if node is None:
             raise ToolMissing(
@@ -245,8 +152,8 @@ class Rp2040jsBoard:
             node,
             str(_FILES / "rp2040_runner.mjs"),
             str(packages.resolve() / "package.json"),
-            str(debug.fileno()),
-            str(console.fileno()),
+            str(debug),
+            str(console),
             str(_UARTS[self._board.uart.base]),
             str(2**self._emulator.icount_shift),
         ]

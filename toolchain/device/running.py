@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,12 +11,7 @@ from toolchain.device.emulation import emulate
 from toolchain.device.link import open_link
 from toolchain.device.session import Session
 from toolchain.errors import BoardError
-
-Progress = Callable[[float, str], None]
-
-
-def _silent(fraction: float, words: str) -> None:
-    """Report to nobody."""
+from toolchain.progress import Progress, silent
 
 
 @contextmanager
@@ -26,7 +21,7 @@ def open_device(
     *,
     port: str | None = None,
     model_crc: int | None = None,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> Iterator[Session]:
     """Yield a session with a board that has introduced itself and is the one that is meant.
 

@@ -9,17 +9,16 @@ import shutil
 import socket
 import struct
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 
 from toolchain.board import Board, Simavr
-from toolchain.device.emulator import EmulatorProcess, check_fits, listen
-from toolchain.device.gdbstub import Segment, read_segments
+from toolchain.device.emulator import EmulatedBoard, not_stopped
 from toolchain.errors import FlashError, ToolError, ToolMissing
+from toolchain.files import cache_dir
+from toolchain.firmware.elf import Segment
 from toolchain.install import Source, how_to_install
 
 SOURCE = Path(__file__).resolve().with_name("simavr_runner.c")
@@ -39,11 +38,10 @@ _DYING_S = 1.0
 Which = Callable[[str], str | None]
 
 
-class SimavrBoard:
-    """An emulated board, from power-on until its `with` block ends; the same shape as `QemuBoard`.
+class SimavrBoard(EmulatedBoard):
+    """A board in simavr, flashed through a socket of its own.
 
-    It is powered but stopped; `flash` writes an image, `start` lets it run. The emulator ends with
-    the block, and when this process ends, however it does: its control socket ends then.
+    The emulator ends wherever this process ends, however it does: its control socket ends then.
     """
 
     def __init__(self, board: Board, *, program: Path | None = None) -> None:
@@ -55,64 +53,23 @@ class SimavrBoard:
         """
         if not isinstance(board.emulator, Simavr):
             raise ValueError(f"{board.name} is not emulated by simavr")
-        self._board = board
+        super().__init__(board, "check mcu of [emulator] in the profile")
         self._mcu = board.emulator.mcu
         self._program = program
-        self._process = EmulatorProcess(board.name, "check mcu of [emulator] in the profile")
         self._control: socket.socket | None = None
-        self._port = ""
         self._started = False
 
-    def __enter__(self) -> SimavrBoard:
-        if sys.platform == "win32":
-            raise ToolMissing(
-                f"{self._board.name}: emulated boards need Linux or macOS. Use WSL, or name a real "
-                "board with --port."
-            )
+    def _power_on(self, console: socket.socket) -> None:
         program = compile_runner(self._board.name) if self._program is None else self._program
         self._control, theirs = socket.socketpair()
         self._control.settimeout(_CONTROL_TIMEOUT_S)
-        try:
-            # Handing over a socket instead of a port number: nobody can take it in between.
-            with theirs, listen() as serial:
-                host, port = serial.getsockname()
-                self._port = f"socket://{host}:{port}"
-                descriptors = (theirs.fileno(), serial.fileno())
-                numbers = map(str, (self._board.clock_hz, *descriptors))
-                self._process.start([str(program), self._mcu, *numbers], descriptors)
-        except BaseException:
-            self.close()
-            raise
-        return self
+        with theirs:
+            descriptors = (theirs.fileno(), console.fileno())
+            numbers = map(str, (self._board.clock_hz, *descriptors))
+            self._process.start([str(program), self._mcu, *numbers], descriptors)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    @property
-    def port(self) -> str:
-        """`socket://host:port` of the board's serial port, for `open_link`."""
-        return self._port
-
-    @property
-    def process_id(self) -> int:
-        """The emulator's process."""
-        return self._process.id
-
-    def flash(self, elf: Path) -> None:
-        """Write an image and read every byte back.
-
-        Raises:
-            FlashError: the image is none, is too large, or did not arrive intact.
-            EmulatorDied: it ended.
-        """
+    def _write(self, segments: tuple[Segment, ...]) -> None:
         control = self._stopped()
-        segments = read_segments(elf)
-        check_fits(segments, self._board)
         try:
             for segment in segments:
                 control.sendall(b"W" + _place(segment) + segment.data)
@@ -135,24 +92,16 @@ class SimavrBoard:
             raise self._gone(cause) from cause
         self._started = True
 
-    def alive(self) -> None:
-        """Raise when the emulator is not running any more.
-
-        Raises:
-            EmulatorDied: with how it ended, and what it said.
-        """
-        self._process.alive()
-
     def close(self) -> None:
         """End the emulator; closing twice is harmless."""
-        self._process.close()
+        super().close()
         if self._control is not None:
             self._control.close()
             self._control = None
 
     def _stopped(self) -> socket.socket:
         if self._control is None or self._started:
-            raise RuntimeError("the board is not stopped: flash before start, in a with block")
+            raise not_stopped()
         return self._control
 
     def _gone(self, cause: OSError) -> FlashError:
@@ -176,12 +125,6 @@ def _receive(control: socket.socket, count: int) -> bytes:
 
 def _place(segment: Segment) -> bytes:
     return struct.pack("<II", segment.address, len(segment.data))
-
-
-def cache_dir() -> Path:
-    """Return the folder of what is compiled once per user."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "shelfcast"
 
 
 def compile_runner(

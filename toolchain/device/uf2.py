@@ -9,8 +9,8 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from toolchain.device.gdbstub import Segment
 from toolchain.errors import FlashError
+from toolchain.firmware.elf import Segment
 
 BLOCK_BYTES = 512
 PAYLOAD_BYTES = 256

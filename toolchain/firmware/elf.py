@@ -10,7 +10,7 @@ from elftools.common.exceptions import ELFError
 from elftools.elf.constants import SH_FLAGS
 from elftools.elf.elffile import ELFFile
 
-from toolchain.errors import ToolError
+from toolchain.errors import FlashError, ToolError
 
 STACK_SECTION = ".stack"
 """What the linker script keeps free for the stack; not counted as static RAM."""
@@ -45,6 +45,11 @@ class Segment:
     address: int
     data: bytes
 
+    @property
+    def end(self) -> int:
+        """First address after the segment."""
+        return self.address + len(self.data)
+
 
 @dataclass(frozen=True)
 class Image:
@@ -61,6 +66,7 @@ class Image:
     symbols: tuple[Symbol, ...]
     """Largest first."""
     segments: tuple[Segment, ...]
+    """Lowest address first."""
 
     def largest(self, count: int, memory: Memory = "flash") -> tuple[Symbol, ...]:
         """Return the symbols that occupy most of a memory, largest first."""
@@ -91,11 +97,7 @@ def read_image(path: Path) -> Image:
     try:
         with path.open("rb") as stream:
             elf = ELFFile(stream)
-            segments = tuple(
-                Segment(part["p_paddr"], part.data())
-                for part in elf.iter_segments()
-                if part["p_type"] == "PT_LOAD" and part["p_filesz"] > 0
-            )
+            segments = _segments(elf)
             sections = tuple(_sections(elf))
             symbols = _symbols(elf)
             entry: int = elf["e_entry"]
@@ -108,8 +110,7 @@ def read_image(path: Path) -> Image:
     return Image(
         path=path,
         entry=entry,
-        flash_bytes=max(part.address + len(part.data) for part in segments)
-        - min(part.address for part in segments),
+        flash_bytes=max(part.end for part in segments) - segments[0].address,
         ram_bytes=sum(
             section.bytes
             for section in sections
@@ -121,10 +122,38 @@ def read_image(path: Path) -> Image:
     )
 
 
+def read_segments(path: Path) -> tuple[Segment, ...]:
+    """Read what a flasher writes, lowest address first, from an image that anybody linked.
+
+    Raises:
+        FlashError: absent, no ELF, or nothing to load.
+    """
+    try:
+        with path.open("rb") as stream:
+            segments = _segments(ELFFile(stream))
+    except FileNotFoundError as cause:
+        raise FlashError(f"{path}: no such file. Build it first: shelfcast build.") from cause
+    except (OSError, ELFError) as cause:
+        raise FlashError(f"{path}: not an ELF image: {cause}. Build it again.") from cause
+    if not segments:
+        raise FlashError(f"{path}: nothing in it is to be loaded. Build it again.")
+    return segments
+
+
 def read_object_symbols(path: Path) -> tuple[Symbol, ...]:
     """Read the functions and variables of an object file that is not linked yet, largest first."""
     with path.open("rb") as stream:
         return _symbols(ELFFile(stream))
+
+
+def _segments(elf: Any) -> tuple[Segment, ...]:
+    """List the file's part of every loaded segment, at its load address; lowest first."""
+    found = [
+        Segment(part["p_paddr"], part.data())
+        for part in elf.iter_segments("PT_LOAD")
+        if part["p_filesz"]
+    ]
+    return tuple(sorted(found, key=lambda segment: segment.address))
 
 
 def _sections(elf: Any) -> list[Section]:

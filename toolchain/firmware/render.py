@@ -6,7 +6,7 @@ bytes. Layout of the folder::
     Makefile  link.ld  board.h  protocol.h  model.h  model.c  tables.c
     engine/   the forecaster, hand-written
     app/      the console, hand-written
-    port/     start-up code of the core and port of the family, hand-written
+    port/     start-up code of the core, port of the family and what it shares, hand-written
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 import jinja2
 
 from toolchain import __version__
-from toolchain.board import Board, Core, boards_dir, in_boards
+from toolchain.board import Board, Core, boards_dir, in_boards, shared_files
 from toolchain.device import protocol
 from toolchain.firmware.pack import Scale, pack
 from toolchain.graph.fixed_point import sigmoid_table
@@ -51,6 +51,9 @@ def render(graph: Graph, board: Board, core: Core, boards: Path, out: Path) -> N
         folder = Path(scratch) / "sources"
         _copy(templates / "engine", folder / "engine")
         _copy(templates / "app", folder / "app")
+        (folder / "port").mkdir()
+        for file in shared_files(boards, board.family):
+            shutil.copyfile(file, folder / "port" / file.name)
         # A family of one's own may add files to one that ships; its files win.
         for place in (boards_dir(), boards):
             if (place / board.family).is_dir():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from toolchain.graph.types import Graph
+from toolchain.table import aligned
 
 
 def to_json(graph: Graph) -> dict[str, Any]:
@@ -52,22 +53,13 @@ def describe(graph: Graph, name: str) -> str:
         for operator in graph.operators
     ]
     head = ("#", "operator", "shape", "scale", "zero", "MACs", "bytes")
-    widths = [max(len(row[place]) for row in (head, *rows)) for place in range(len(head))]
-    left = {1, 2}
-    table = [
-        "  ".join(
-            cell.ljust(width) if place in left else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in (head, *rows)
-    ]
     sizes = "-".join(map(str, graph.hidden_sizes))
     return "\n".join(
         [
             f"{name}: LSTM-{sizes}, {graph.steps} steps x {graph.features} features -> "
             f"{graph.outputs} outputs; {graph.file_bytes:,} bytes, CRC {graph.crc32:08x}",
             "",
-            *table,
+            aligned([head, *rows], words={1, 2}),
             "",
             f"input: real = {graph.input.scale:.6g} * (int8 - {graph.input.zero_point}); "
             f"{graph.macs:,} multiply-accumulates a forecast; deployable",

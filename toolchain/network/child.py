@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-import signal
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from toolchain.endings import signal_name
 
 # What is not the reason: frames of a traceback, the source lines under them, log lines of a start.
 _NOISE = re.compile(
@@ -58,9 +59,4 @@ def run_child(command: Sequence[str], *, time_limit_s: float) -> Ending:
 def _how(code: int) -> str:
     if code == 0:
         return ""
-    if code > 0:
-        return f"exit code {code}"
-    try:
-        return signal.Signals(-code).name
-    except ValueError:
-        return f"signal {-code}"
+    return f"exit code {code}" if code > 0 else signal_name(-code)

@@ -11,9 +11,9 @@ import pytest
 from toolchain.board import Board
 from toolchain.device.flashers.catalog import write_image
 from toolchain.device.flashers.drive import copy_image, find_drive, mount_points
-from toolchain.device.gdbstub import read_segments
 from toolchain.device.uf2 import decode
 from toolchain.errors import FlashError
+from toolchain.firmware.elf import read_segments
 
 MakeBoard = Callable[..., Board]
 

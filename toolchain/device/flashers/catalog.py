@@ -23,10 +23,10 @@ from toolchain.device.flashers import (
 from toolchain.device.flashers.drive import Roots, copy_image, find_drive, mount_points
 from toolchain.device.flashers.process import SILENCE_S, Hung, run
 from toolchain.device.flashers.tool import Command, Copy, Flasher, Step, Target
-from toolchain.device.gdbstub import read_segments
 from toolchain.device.uf2 import encode
 from toolchain.errors import BoardError, FlashError, ToolMissing
 from toolchain.files import write_atomically
+from toolchain.firmware.elf import read_segments
 from toolchain.install import Which, find_tool, how_to_install
 from toolchain.progress import Progress, part, silent
 

@@ -1,0 +1,21 @@
+// ARM's PL011, a UART with queues of its own.
+
+#ifndef SHELFCAST_PL011_H
+#define SHELFCAST_PL011_H
+
+#include "cortex_m_port.h"
+
+// LM3S6965 data sheet 12, RP2040 Datasheet 4.2.8, RP2350 Datasheet 12.1.8.
+#define PORT_UART_DR PORT_REGISTER(BOARD_UART_BASE + 0x00u)
+#define PORT_UART_FR PORT_REGISTER(BOARD_UART_BASE + 0x18u)
+#define PORT_UART_IBRD PORT_REGISTER(BOARD_UART_BASE + 0x24u)
+#define PORT_UART_FBRD PORT_REGISTER(BOARD_UART_BASE + 0x28u)
+#define PORT_UART_LCR_H PORT_REGISTER(BOARD_UART_BASE + 0x2cu)
+#define PORT_UART_CR PORT_REGISTER(BOARD_UART_BASE + 0x30u)
+#define PORT_UART_IFLS PORT_REGISTER(BOARD_UART_BASE + 0x34u)
+#define PORT_UART_IMSC PORT_REGISTER(BOARD_UART_BASE + 0x38u)
+
+// Send and receive at BOARD_UART_BAUD. The UART's clock runs at hz.
+void port_start_uart(uint32_t hz);
+
+#endif
