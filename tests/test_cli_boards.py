@@ -71,7 +71,7 @@ def test_a_new_board_by_questions(shell):
 
     assert process.returncode == 0, errors
     assert "The chip on it [STM32F405RG]:" in errors
-    assert output.startswith("boards/stm32f4/shelf.toml is ready.")
+    assert output.strip().startswith("boards/stm32f4/shelf.toml is ready.")
     text = (shell.folder / "boards/stm32f4/shelf.toml").read_text()
     for line in ('title = "Shelf sensor"', 'vendor = "Acme"', 'mcu = "STM32F407VG"'):
         assert line in text
