@@ -14,7 +14,8 @@ from toolchain.errors import InputError, nearest
 class Settings(BaseModel):
     """Base of all values that come from a user's file: frozen, and unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    # Built when first used: `--help` validates nothing, and does not wait for it.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
 
 Model = TypeVar("Model", bound=Settings)
