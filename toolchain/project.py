@@ -86,7 +86,7 @@ class Compression(Settings):
 
 
 class BoardChoice(Settings):
-    """Which board, and with how much stack."""
+    """Which board."""
 
     name: str = "netduinoplus2"
 
