@@ -70,6 +70,17 @@ def test_carries_the_state_over_as_tflite_micro_does(name, make_graph, make_wind
     assert (with_reset != expected).any(), "carrying over must matter here"
 
 
+@pytest.mark.full
+@pytest.mark.parametrize("name", ALL)
+def test_thousands_of_windows_equal_tflite_micro(name, make_graph, make_windows, tmp_path):
+    graph = make_graph(ALL[name])
+    windows = make_windows(graph, 5_000)
+
+    forecasts = reference.run(graph, windows)
+
+    np.testing.assert_array_equal(forecasts.outputs, oracle(tmp_path / "model.tflite", windows))
+
+
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
