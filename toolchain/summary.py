@@ -25,6 +25,7 @@ _WHERE = {
 def summarize(verdict: dict[str, Any], files: dict[str, str]) -> str:
     """Write what `Validation.to_json` holds, and where the run's files are."""
     parity, flash, ram = verdict["parity"], verdict["flash"], verdict["ram"]
+    gain = verdict["gain_percent"]
     lines = [
         "",
         f"{verdict['board']}: {'PASS' if verdict['verdict'] == 'pass' else 'FAIL'}"
@@ -43,8 +44,8 @@ def summarize(verdict: dict[str, Any], files: dict[str, str]) -> str:
         lines += [_row(_NAMES[name], values) for name, values in verdict[group].items()]
     lines += [
         "",
-        f"  by MAE, the device is {_compared(-_or_zero(verdict['gain_percent']))} the best simple "
-        f"rule and {_compared(_or_zero(verdict['mae_loss_percent']))} the float network",
+        f"  by MAE, the device is {_compared(None if gain is None else -gain)} the best simple "
+        f"rule and {_compared(verdict['mae_loss_percent'])} the float network",
         "",
         f"  flash      {flash['total']:>9,} of {flash['budget']:,} bytes: model "
         f"{flash['weights']:,}, tables {flash['tables']:,}, code {flash['code']:,}",
@@ -65,17 +66,15 @@ def _row(name: str, values: dict[str, float | None]) -> str:
     return f"    {name:<28}{numbers}"
 
 
-def _compared(percent: float) -> str:
-    """Say how much larger an error is than another.
+def _compared(percent: float | None) -> str:
+    """Say how much larger an error is than another; None: the other is 0, and no figure exists.
 
-    >>> _compared(-9.6), _compared(0.12)
-    ('9.60% better than', '0.12% worse than')
+    >>> _compared(-9.6), _compared(0.12), _compared(None)
+    ('9.60% better than', '0.12% worse than', 'not better than')
     """
+    if percent is None:
+        return "not better than"
     return f"{abs(percent):.2f}% {'worse' if percent > 0 else 'better'} than"
-
-
-def _or_zero(percent: float | None) -> float:
-    return 0.0 if percent is None else percent
 
 
 def _latency(latency: dict[str, int | None], emulated: bool | None) -> str:

@@ -57,7 +57,7 @@ def test_a_simple_rule_that_is_never_wrong_leaves_the_gain_blank(judged):
 
     assert verdict["references"]["weekday_mean"]["mae"] == 0
     assert verdict["gain_percent"] is None
-    summarize(verdict, {})
+    assert "the device is not better than the best simple rule" in summarize(verdict, {})
 
 
 def test_what_the_clock_means_depends_on_what_is_behind_the_link(judged):
