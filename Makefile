@@ -1,6 +1,6 @@
 # make demo and make test are all a newcomer needs; each does its own set-up first.
 
-.PHONY: help demo test test-full check bench format setup setup-all clean
+.PHONY: help demo test test-full check bench sizes bench-host format setup setup-all clean
 
 BOARDS := netduinoplus2 stm32vldiscovery
 RUN := .venv/bin
@@ -11,7 +11,9 @@ help:
 	@echo "make test       set up, check, and run every test but the slow ones"
 	@echo "make test-full  the slow and thorough tests too"
 	@echo "make check      lint, types, formatting"
-	@echo "make bench      speed and size, in figures that do not depend on the machine"
+	@echo "make bench      the engine's speed and size on every core, against the last commit's"
+	@echo "make sizes      measure what shelfcast fit predicts from: every board, built"
+	@echo "make bench-host how fast the host reference is beside TFLite Micro's interpreter"
 	@echo "make format     format Python and C"
 	@echo "make setup      only install what the others need"
 
@@ -34,7 +36,13 @@ check: setup-all
 	$(RUN)/mypy
 	clang-format --dry-run --Werror $(C_FILES)
 
-bench: setup
+bench: setup-all
+	$(RUN)/python bench/engine.py
+
+sizes: setup-all
+	$(RUN)/python bench/sizes.py
+
+bench-host: setup
 	$(RUN)/python bench/host_reference.py
 
 format: setup-all
@@ -83,6 +91,8 @@ endef
 	@missing=""; \
 	$(call NEED,command -v git,git) \
 	$(call NEED,command -v clang-format,clang-format) \
+	$(call NEED,command -v cmake,cmake) \
+	$(call NEED,command -v c++,g++) \
 	$(call NEED,command -v qemu-system-riscv32,qemu-system-misc) \
 	$(call NEED,command -v riscv64-unknown-elf-gcc,gcc-riscv64-unknown-elf) \
 	$(call NEED,test -e "$$(riscv64-unknown-elf-gcc -print-file-name=picolibc.specs)",picolibc-riscv64-unknown-elf) \

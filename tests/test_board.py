@@ -15,6 +15,7 @@ from toolchain.board import (
     read_boards,
     read_cores,
     shared_files,
+    without_storage,
 )
 from toolchain.errors import BoardError, nearest
 
@@ -130,7 +131,7 @@ def test_a_profile_becomes_a_value(folder: Path) -> None:
             'vendor = "Acme"\ncolour = "red"',
             "colour: unknown key; did you mean core? Known: core, clock_hz, cycle_counter, "
             "defines, emulator, errata, family, flasher, line_bytes, mcu, memory, name, notes, "
-            "power, stack_bytes, tier, title, uart, usb, vendor.",
+            "power, stack_bytes, storage, tier, title, uart, usb, vendor.",
         ),
         (
             "stack_bytes = 1024",
@@ -401,8 +402,9 @@ def test_a_core_with_an_unknown_key_is_refused_with_the_known_ones(folder: Path)
     with pytest.raises(BoardError) as caught:
         read_cores(folder)
     assert str(caught.value) == (
-        f"{path}: core.cortex-m4.flag: unknown key; did you mean flags? Known: flags, compiler, "
-        "libc_startup, link_flags, linker_script, packages, standard, startup."
+        f"{path}: core.cortex-m4.flag: unknown key; did you mean flags? Known: flags, "
+        "call_graph, compiler, cycles_per_instruction, interrupt_stack_bytes, kernel, "
+        "libc_startup, link_flags, linker_script, packages, return_bytes, standard, startup."
     )
 
 
@@ -428,3 +430,36 @@ def test_the_files_that_a_shipped_board_needs_are_there(board: Board) -> None:
     # The procedure call standard wants the stack at multiples of 8.
     assert board.ram.end % 8 == 0
     assert board.stack_bytes % 8 == 0
+
+
+STORAGE = {
+    "kind": "flash",
+    "origin": 0x0003_F000,
+    "bytes": 4_096,
+    "erase_cycles": 20_000,
+    "source": "a data sheet",
+}
+
+
+def test_storage_in_flash_is_its_end_and_is_kept_from_the_image():
+    board = find_board("microbit", boards_dir())
+
+    assert board.storage is not None
+    assert without_storage(board).flash.end == board.storage.origin
+    assert without_storage(without_storage(board)) == without_storage(board)
+
+
+def test_storage_apart_from_flash_takes_nothing_of_it():
+    board = find_board("arduino-uno", boards_dir())
+
+    assert board.storage is not None
+    assert without_storage(board) == board
+
+
+@pytest.mark.parametrize("origin", [0x0003_E000, 0x0000_0000])
+def test_storage_elsewhere_in_flash_is_refused(origin):
+    board = find_board("microbit", boards_dir())
+    values = {**board.model_dump(), "storage": {**STORAGE, "origin": origin}}
+
+    with pytest.raises(ValueError, match="is not the end of flash"):
+        Board.model_validate(values)

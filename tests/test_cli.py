@@ -19,8 +19,8 @@ from toolchain.demand.windows import load_dataset
 # One worker runs these: they share a project that is trained once.
 pytestmark = pytest.mark.xdist_group("deployed")
 
-VERBS = ["init", "prepare", "train", "quantize", "inspect", "render", "build", "flash", "validate",
-         "deploy", "boards"]  # fmt: skip
+VERBS = ["init", "prepare", "train", "quantize", "compress", "inspect", "render", "build", "flash",
+         "validate", "deploy", "boards"]  # fmt: skip
 
 
 def error_of(result: subprocess.CompletedProcess[str]) -> str:
@@ -83,6 +83,9 @@ def test_deploy_prints_one_json_object(deployed_copy):
         "sequences": 3,
         "sequence_windows": 15,
         "sequence_mismatches": 0,
+        "stream_samples": 30,
+        "stream_mismatches": 0,
+        "saved_state_differs": False,
     }
     assert set(verdict["accuracy"]) == {"float", "litert", "host", "device"}
     assert verdict["accuracy"]["device"] == verdict["accuracy"]["host"]
@@ -218,6 +221,8 @@ def test_inspect_shows_the_operators(deployed_copy):
 
     assert "UNIDIRECTIONAL_SEQUENCE_LSTM  1x14x1 -> 1x14x6" in text.stdout
     assert json.loads(values.stdout)["hidden"] == [6]
+    assert "fits, as predicted: " in text.stdout
+    assert json.loads(values.stdout)["boards"]["netduinoplus2"] is True
 
 
 def test_a_port_that_is_absent(deployed_copy):

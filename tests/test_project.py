@@ -50,12 +50,12 @@ def test_no_file(tmp_path):
         (
             ("hidden =", "hiden ="),
             "network.hiden: unknown key; did you mean hidden? Known: hidden, batch_size, epochs, "
-            "features, learning_rate, max_windows, seed, window.",
+            "features, learning_rate, level_range, max_windows, model, patience, seed, window.",
         ),
         (
             ("[network]", "[networks]"),
             "networks: unknown key; did you mean network? Known: network, board, compression, "
-            "data, name, serial, validation.",
+            "data, firmware, name, serial, shelf, study, validation.",
         ),
         (
             ("hidden = [32, 16]", 'hidden = "32"'),

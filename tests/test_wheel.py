@@ -31,7 +31,7 @@ def test_it_carries_boards_firmware_and_examples(wheel):
         "toolchain/_data/boards/cores.toml",
         "toolchain/_data/boards/stm32f4/netduinoplus2.toml",
         "toolchain/device/simavr_runner.c",
-        "toolchain/_data/firmware_templates/engine/lstm.c",
+        "toolchain/_data/firmware_templates/engine/lstm_portable.c",
         "toolchain/_data/firmware_templates/model.c.j2",
         "toolchain/_data/examples/complete_journey/shelfcast.toml",
     ):

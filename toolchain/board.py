@@ -22,6 +22,9 @@ _RENDERED_MACROS = (
     "BOARD_LINE_BYTES",
     "BOARD_UART_BASE",
     "BOARD_UART_BAUD",
+    "BOARD_STORAGE_KIND",
+    "BOARD_STORAGE_BASE",
+    "BOARD_STORAGE_BYTES",
 )
 
 Address = Annotated[int, Field(ge=0, lt=1 << 32)]
@@ -35,16 +38,33 @@ class Core(Settings):
     packages: tuple[str, ...]
     """Debian packages that bring the compiler and its C library."""
     flags: tuple[str, ...]
+    kernel: str = "portable"
+    """Which LSTM kernel: a name of `toolchain.firmware.kernels.KERNELS`."""
     startup: str
     """The core's own start-up and fault code, relative to `boards/`."""
     standard: Literal["c99", "gnu99"] = "c99"
     """gnu99: C99 and the address space that a separate flash needs."""
+    call_graph: bool = True
+    """The compiler writes who calls whom, with `-fcallgraph-info`."""
+    return_bytes: int = 0
+    """What a call stores, where the compiler's frames leave it out."""
+    interrupt_stack_bytes: int = Field(default=0, ge=0)
+    """What the core itself stores when an interrupt begins."""
+    cycles_per_instruction: tuple[float, float] | None = None
+    """Fewest and most that the engine's instructions take on average: docs/fit.md has the
+    sources. Equal where the emulator counts cycles."""
     libc_startup: bool = False
     """The C library's vectors and start-up code run before our own."""
     link_flags: tuple[str, ...] = ("--specs=nano.specs",)
     """For linking alone, such as what chooses the C library."""
     linker_script: str
     """Template of the linker script, relative to `firmware_templates/`."""
+
+    @property
+    def counts_cycles(self) -> bool:
+        """Say whether its emulator counts cycles, and a kernel's cost is in them."""
+        low, high = self.cycles_per_instruction or (0.0, 1.0)
+        return low == high
 
 
 class Cores(Settings):
@@ -148,6 +168,19 @@ class Rp2040js(Settings):
         """Return nothing: its cycles know no flash and no cache, so they are not told."""
 
 
+class Storage(Settings):
+    """Where the shelf's state outlives a power cut: two slots, each half of it, written in turn."""
+
+    kind: Literal["flash", "eeprom"]
+    """`flash` is cut off the end of the region that holds the image; `eeprom` is apart from it."""
+    origin: Address
+    bytes: int = Field(ge=64, le=65_536)
+    erase_cycles: int = Field(ge=1)
+    """What a cell endures at least."""
+    source: str
+    """Document and section."""
+
+
 Emulator = Annotated[Qemu | Simavr | Rp2040js, Field(discriminator="kind")]
 """How to run the board without the board."""
 
@@ -158,6 +191,8 @@ class Power(Settings):
     active_ma: float = Field(gt=0)
     """Milliamperes of the core running from flash at `clock_hz`."""
     volts: float = Field(gt=0)
+    sleep_ua: float | None = Field(default=None, ge=0)
+    """Microamperes while the chip waits for its clock to wake it; absent: nobody has said."""
     source: str
     """Document and table, and the conditions there."""
 
@@ -191,6 +226,8 @@ class Board(Settings):
     """What `port_ticks` reads on the chip, such as `DWT CYCCNT`."""
     power: Power | None = None
     """Absent: nobody has given figures, and nothing is computed from them."""
+    storage: Storage | None = None
+    """Absent: no driver, and a shelf's state is lost at power-off."""
     errata: tuple[str, ...] = ()
     """Faults of the chip that the port works around, or that its user meets."""
     notes: tuple[str, ...] = ()
@@ -235,6 +272,18 @@ class Board(Settings):
         return defines
 
     @model_validator(mode="after")
+    def _storage_is_the_end_of_the_flash(self) -> Board:
+        storage, flash = self.storage, self.flash
+        if storage is not None and storage.kind == "flash":
+            end = storage.origin + storage.bytes
+            if not (flash.origin < storage.origin and end == flash.end):
+                raise ValueError(
+                    f"storage 0x{storage.origin:08x}..0x{end:08x} is not the end of {flash.name} "
+                    f"(0x{flash.origin:08x}..0x{flash.end:08x})."
+                )
+        return self
+
+    @model_validator(mode="after")
     def _stack_fits_and_tier_is_earned(self) -> Board:
         if self.stack_bytes >= self.ram.bytes:
             raise ValueError(
@@ -258,6 +307,20 @@ class Board(Settings):
     def ram(self) -> Region:
         """The region that holds data and stack."""
         return next(region for region in self.memory if region.kind == "ram")
+
+
+def without_storage(board: Board) -> Board:
+    """Return the board whose flash ends where its storage begins: what a shelf's image may fill."""
+    if board.storage is None or board.storage.kind != "flash":
+        return board
+    left = board.storage.origin - board.flash.origin
+    memory = tuple(
+        region.model_copy(update={"bytes": min(region.bytes, left)})
+        if region.kind == "flash"
+        else region
+        for region in board.memory
+    )
+    return board.model_copy(update={"memory": memory})
 
 
 def boards_dir() -> Path:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +12,13 @@ from toolchain.board import Board, Core
 from toolchain.device.running import open_device
 from toolchain.firmware.build import build
 from toolchain.firmware.render import render
-from toolchain.graph.types import Dense, Graph, Lstm, Operator, Quantization
-from toolchain.graph.verify import verify
+from toolchain.graph.sample import Shape, sample_graph
 from toolchain.progress import Progress, part, silent
 from toolchain.verdict.plan import make_plan
 from toolchain.verdict.replay import replay
 
-_STEPS, _HIDDEN, _WINDOWS, _TRACED = 12, 8, 20, 3
+_SHAPE = Shape(hidden=(8,), steps=12)
+_WINDOWS, _TRACED = 20, 3
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ def check_board(board: Board, core: Core, boards: Path, progress: Progress = sil
         DoesNotFit: flash or RAM is too small.
         DeviceError: the firmware does not answer.
     """
-    graph = sample_graph()
+    graph = sample_graph(_SHAPE)
     with tempfile.TemporaryDirectory(prefix="shelfcast-") as folder:
         sources = Path(folder, "sources")
         render(graph, board, core, boards, sources)
@@ -77,58 +75,3 @@ def check_board(board: Board, core: Core, boards: Path, progress: Progress = sil
             state_values=heard.values_compared,
             state_mismatches=heard.state_mismatches,
         )
-
-
-def sample_graph() -> Graph:
-    """Make up a small network: LSTM, last step, one output. The same every time."""
-    rng = np.random.default_rng(0)
-
-    def weights(*shape: int) -> np.ndarray[tuple[int, ...], np.dtype[np.int8]]:
-        return rng.integers(-127, 128, shape).astype(np.int8)
-
-    source = Quantization(0.02, 3)
-    hidden = Quantization(0.0078, -5)
-    target = Quantization(0.01, 7)
-    lstm = Lstm(
-        index=0,
-        input_weights=weights(4, _HIDDEN, 1),
-        recurrent_weights=weights(4, _HIDDEN, _HIDDEN),
-        bias=rng.integers(-20_000, 20_001, (4, _HIDDEN)).astype(np.int32),
-        input_weight_scales=(0.004, 0.005, 0.006, 0.003),
-        recurrent_weight_scales=(0.005, 0.003, 0.004, 0.006),
-        input=source,
-        hidden=hidden,
-        cell_scale_power=-12,
-        cell_clip=10.0,
-    )
-    dense = Dense(
-        index=1,
-        weights=weights(1, _HIDDEN),
-        bias=np.zeros(1, np.int32),
-        weight_scales=(0.005,),
-        input=hidden,
-        output=target,
-        activation="none",
-    )
-    content = b"".join(
-        array.tobytes()
-        for array in (lstm.input_weights, lstm.recurrent_weights, lstm.bias, dense.weights)
-    )
-    graph = Graph(
-        steps=_STEPS,
-        features=1,
-        input=source,
-        output=target,
-        whole_sequence=False,
-        lstms=(lstm,),
-        denses=(dense,),
-        operators=(
-            Operator(0, "LSTM", (1, _STEPS, 1), (1, _HIDDEN), hidden,
-                     _STEPS * 4 * _HIDDEN * (_HIDDEN + 1), len(content)),
-        ),
-        crc32=zlib.crc32(content),
-        sha256=hashlib.sha256(content).hexdigest(),
-        file_bytes=len(content),
-    )  # fmt: skip
-    verify(graph, "the network of the check")
-    return graph

@@ -8,15 +8,31 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from toolchain import __version__, pipeline
+from toolchain import __version__, cli_shelf, pipeline
 from toolchain.board import boards_dir, find_board, read_boards
 from toolchain.board_page import describe_board
+from toolchain.cli_options import (
+    HERE,
+    BoardName,
+    BoardsDir,
+    BuildProfile,
+    Json,
+    Limit,
+    Model,
+    Oracle,
+    Port,
+    ProjectPath,
+    Representative,
+    RunPath,
+    Windows,
+)
 from toolchain.console import Console
 from toolchain.errors import BoardError, ProjectError, ShelfcastError, nearest
+from toolchain.model_path import is_float
 from toolchain.project import PROJECT_FILE, BoardChoice, find_project, read_project
 from toolchain.resources import resource_dir
 from toolchain.summary import summarize
@@ -38,37 +54,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-ProjectPath = Annotated[
-    Path, typer.Argument(help="The project: a shelfcast.toml, or a folder with one.")
-]
-RunPath = Annotated[
-    Path | None, typer.Option("--run", help="The run folder. Default: runs/<project name>.")
-]
-BoardName = Annotated[
-    str | None, typer.Option("--board", help="The board; `shelfcast boards` lists them.")
-]
-BoardsDir = Annotated[
-    Path | None, typer.Option("--boards-dir", help="Look for boards in this folder too.")
-]
-Port = Annotated[
-    str | None,
-    typer.Option(
-        "--port",
-        help="/dev/ttyACM0, COM3, socket://host:port; auto: found by its USB id. "
-        "Default: the board's emulator, or auto when it has none.",
-    ),
-]
-Windows = Annotated[
-    int | None, typer.Option("--windows", min=1, help="Replay this many held-out windows.")
-]
-Limit = Annotated[
-    float | None,
-    typer.Option(
-        "--limit", min=0.001, help="Fail when the device's MAE is more percent above float's."
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-HERE = Path()
 INTERRUPTED = 130
 """Exit code after Ctrl-C; the parser of the command line turns it into this too."""
 
@@ -168,15 +153,111 @@ def quantize(project: ProjectPath = HERE, run: RunPath = None, as_json: Json = F
     console.result({"model": str(path)}, f"{path} is ready. Next: shelfcast render")
 
 
+@app.command("import")
+def import_(
+    project: ProjectPath = HERE,
+    run: RunPath = None,
+    representative: Representative = None,
+    as_json: Json = False,
+) -> None:
+    """Take in a finished model: rebuild it, prove it equal, quantize it.
+
+    The model is a file, or what network.model of a project names. Keras files are read, never run:
+    their LSTM layers are rebuilt with the same weights, and the outputs compared with the
+    original's. A .tflite is taken as it is.
+    """
+    console = Console(as_json=as_json)
+    job = pipeline.open_job(project, run=run, representative=representative)
+    pipeline.import_model(job, console.report)
+    path = job.run.model
+    values = {"model": str(path), "proof": pipeline.import_proof(job)}
+    console.result(values, f"{path} is ready. Next: shelfcast render{_named(job)}")
+
+
+@app.command()
+def compress(
+    project: ProjectPath = HERE,
+    run: RunPath = None,
+    board: BoardName = None,
+    boards: BoardsDir = None,
+    profile: BuildProfile = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A first look: less data, fewer epochs, one seed.")
+    ] = False,
+    budget_mape: Annotated[
+        float | None,
+        typer.Option(min=0, help="Pick within this many points of MAPE above the float baseline."),
+    ] = None,
+    budget_mae: Annotated[
+        float | None,
+        typer.Option(min=0, help="Pick within this many percent of MAE above the float baseline."),
+    ] = None,
+    budget_flash: Annotated[
+        int | None, typer.Option(min=1, help="Pick within this many bytes of flash.")
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Processes that train at once; 0: one per core.")
+    ] = 0,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="Train on the Dask cluster with this scheduler, tcp://host:port."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Try many models of the project's [study], measure each on the board, and pick one.
+
+    Hidden sizes, layers, inputs, zeros and INT8 against the project's own network: a table, a CSV
+    and a picture. Picked is the smallest model within the accuracy budget or, without one, the
+    most accurate that fits. Interrupt it whenever you like: finished trainings are kept. Exit code
+    1 when no model is within the budget.
+    """
+    from toolchain.summary import summarize_study
+
+    console = Console(as_json=as_json)
+    job = pipeline.open_job(project, run=run, board=board, boards=boards, profile=profile)
+    job = pipeline.with_budget(
+        job, mape_points=budget_mape, mae_percent=budget_mae, flash_bytes=budget_flash
+    )
+    results = pipeline.compress(
+        job, console.report, quick=quick, workers=workers or os.cpu_count() or 1,
+        scheduler=scheduler,
+    )  # fmt: skip
+    files = pipeline.study_files(job, quick=quick)
+    console.result(results, summarize_study(results, {key: str(it) for key, it in files.items()}))
+    if results["picked"] is None:
+        console.error(results["reason"])
+        raise typer.Exit(1)
+
+
 @app.command()
 def inspect(
-    model: Annotated[Path, typer.Argument(help="A .tflite file.")], as_json: Json = False
+    model: Annotated[
+        Path, typer.Argument(help="A .tflite, .keras or .h5 file, or a SavedModel folder.")
+    ],
+    boards: BoardsDir = None,
+    oracle: Oracle = "double",
+    as_json: Json = False,
 ) -> None:
-    """Show a model's operators, shapes, scales, work and bytes; or why it cannot be deployed."""
-    from toolchain.graph.show import describe, to_json
+    """Show a model's operators, shapes, scales, work and bytes, and which boards it fits.
 
-    graph = pipeline.inspect(model)
-    Console(as_json=as_json).result(to_json(graph), describe(graph, model.name))
+    Of a model that cannot be deployed: which operator, why, and how to convert instead.
+    """
+    if is_float(model):
+        from toolchain.network.keras_file import read_shapes
+        from toolchain.network.show import describe as describe_float
+        from toolchain.network.show import to_json as float_json
+
+        network = read_shapes(model)
+        Console(as_json=as_json).result(float_json(network), describe_float(network, model.name))
+        return
+    from toolchain.graph.show import describe, describe_boards, to_json
+
+    graph = pipeline.inspect(model, oracle)
+    fits = pipeline.boards_for(graph, boards or boards_dir())
+    Console(as_json=as_json).result(
+        {**to_json(graph), "boards": {board.name: why is None for board, why in fits}},
+        describe(graph, model.name) + "\n" + describe_boards([(it.name, why) for it, why in fits]),
+    )
 
 
 @app.command()
@@ -185,6 +266,8 @@ def render(
     run: RunPath = None,
     board: BoardName = None,
     boards: BoardsDir = None,
+    profile: BuildProfile = None,
+    model: Model = None,
     as_json: Json = False,
 ) -> None:
     """Write the firmware's C sources for a board.
@@ -192,9 +275,13 @@ def render(
     The folder builds on its own with `make`; the same model and board give the same bytes.
     """
     console = Console(as_json=as_json)
-    job = pipeline.open_job(project, run=run, board=board, boards=boards)
+    job = pipeline.open_job(
+        project, run=run, board=board, boards=boards, profile=profile, model=model
+    )
     sources = pipeline.render(job, console.report)
-    console.result({"sources": str(sources)}, f"{sources} is ready. Next: shelfcast build")
+    console.result(
+        {"sources": str(sources)}, f"{sources} is ready. Next: shelfcast build{_named(job)}"
+    )
 
 
 @app.command()
@@ -203,11 +290,12 @@ def build(
     run: RunPath = None,
     board: BoardName = None,
     boards: BoardsDir = None,
+    model: Model = None,
     as_json: Json = False,
 ) -> None:
     """Compile and link the firmware, and say what it occupies."""
     console = Console(as_json=as_json)
-    job = pipeline.open_job(project, run=run, board=board, boards=boards)
+    job = pipeline.open_job(project, run=run, board=board, boards=boards, model=model)
     image = pipeline.build(job, console.report)
     console.result(
         {
@@ -215,8 +303,136 @@ def build(
             "flash": {"total": image.flash_bytes, "budget": job.board.flash.bytes},
             "ram": {"static": image.ram_bytes, "budget": job.board.ram.bytes},
         },
-        f"{image.path} is ready. Next: shelfcast validate",
+        f"{image.path} is ready. Next: shelfcast validate{_named(job)}",
     )
+
+
+@app.command()
+def export(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="[MODEL|PROJECT]", help="A .tflite file; a shelfcast.toml, or its folder."
+        ),
+    ] = HERE,
+    form: Annotated[
+        Literal["arduino", "cmake", "esp-idf", "make", "platformio", "zephyr"],
+        typer.Option("--format", help="The build system that the library is for."),
+    ] = "cmake",
+    run: RunPath = None,
+    board: Annotated[
+        str | None, typer.Option("--board", help="For this board's core. Default: any core.")
+    ] = None,
+    core: Annotated[
+        str | None, typer.Option("--core", help="For this core, such as cortex-m4.")
+    ] = None,
+    boards: BoardsDir = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The library's folder. Default: <name>_forecast.")
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", help="What its symbols begin with. Default: the model's name."),
+    ] = None,
+    profile: BuildProfile = None,
+    as_json: Json = False,
+) -> None:
+    """Write the forecaster as a library for a firmware that is there already.
+
+    The engine and the model, a header, an example that checks itself against the host, and what the
+    build system expects. Several models, each with a name of its own, can be in one firmware.
+    """
+    console = Console(as_json=as_json)
+    result = pipeline.export(
+        source, form, console.report, run=run, boards=boards, board=board, core=core,
+        profile=profile, name=name, out=out,
+    )  # fmt: skip
+    console.result(
+        {**asdict(result), "folder": str(result.folder), "format": form},
+        f"{result.folder} is ready: include <{result.header}>. {result.folder}/README.md says how.",
+    )
+
+
+@app.command()
+def fit(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Files (.tflite, .keras, .h5, SavedModel folders) and shapes such as "
+            "lstm:32x5x28, lstm:64x1@blocks70. Default: the project's network."
+        ),
+    ] = None,
+    project: Annotated[
+        Path, typer.Option("--project", help="A project file or its folder.")
+    ] = HERE,
+    run: RunPath = None,
+    board: Annotated[
+        list[str] | None, typer.Option("--board", help="A board; may be given several times.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every board of the catalog.")] = False,
+    boards: BoardsDir = None,
+    profile: BuildProfile = None,
+    study: Annotated[
+        bool, typer.Option("--study", help="The models that `shelfcast compress` tried, too.")
+    ] = False,
+    largest: Annotated[
+        bool, typer.Option("--largest", help="Find the largest hidden size for each board.")
+    ] = False,
+    smallest_board: Annotated[
+        bool, typer.Option("--smallest-board", help="Find the smallest board for each model.")
+    ] = False,
+    interval: Annotated[
+        str, typer.Option(help="Time between forecasts, such as 15m, 1d: for the battery's life.")
+    ] = "1d",
+    battery_mah: Annotated[float, typer.Option(min=1, help="The battery.")] = 225,
+    sleep_ua: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Microamperes between forecasts. Default: what the board's profile says."
+        ),
+    ] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw boards by models, coloured by headroom, to a PNG.")
+    ] = None,
+    ledger: Annotated[
+        bool, typer.Option("--ledger", help="Show what was predicted of this run, and measured.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Say which model fits which board, and how fast it is there, before anything is built.
+
+    Flash, RAM, the deepest stack and instructions are predicted from the model and from what the
+    catalog's boards measured; time and energy are estimated. Exit code 1 when nothing fits.
+    """
+    from toolchain.fitting import ask
+
+    console = Console(as_json=as_json)
+    if ledger:
+        from toolchain.verdict.fit_table import ledger_table
+        from toolchain.verdict.ledger import read
+
+        folder = pipeline.open_job(project, run=run, boards=boards).run.ledger
+        entries = read(folder)
+        rows = [{**asdict(entry), "error": entry.error} for entry in entries]
+        console.result({"rows": rows}, ledger_table(entries))
+        return
+    words = list(models or [])
+    if not words or study:
+        job = pipeline.open_job(project, run=run, boards=boards)
+        words += pipeline.fit_words(job, network=not words, study=study)
+    names = list(board or []) or ([] if every or smallest_board else [_usual_board()])
+    answer = ask(
+        words, names, boards or boards_dir(), profile, interval=interval, battery_mah=battery_mah,
+        sleep_ua=sleep_ua, largest_of_board=largest, smallest=smallest_board,
+    )  # fmt: skip
+    if picture is not None:
+        from toolchain.verdict.fit_picture import draw
+
+        draw(picture, answer.rows)
+        console.say(f"{picture}: boards by models, by what stays free")
+    console.result(answer.to_json(), answer.to_text(console.width))
+    if not any(row.fits for row in answer.rows):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -225,6 +441,7 @@ def flash(
     run: RunPath = None,
     board: BoardName = None,
     boards: BoardsDir = None,
+    model: Model = None,
     port: Port = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the exact command for hardware; run nothing.")
@@ -238,7 +455,7 @@ def flash(
     byte; it forgets when it is switched off, so `validate` and `deploy` flash it again.
     """
     console = Console(as_json=as_json)
-    job = pipeline.open_job(project, run=run, board=board, boards=boards, port=port)
+    job = pipeline.open_job(project, run=run, board=board, boards=boards, port=port, model=model)
     if dry_run:
         values = pipeline.flash_plan(job)
         scripts = [f"\n{path}:\n{text}" for path, text in values["scripts"].items()]
@@ -247,7 +464,9 @@ def flash(
     job = pipeline.plug_in(job, _asker(console))
     result = pipeline.flash(job, console.report)
     hint = f" --port {job.port}" if job.port else ""
-    console.result(result, f"{job.board.name} runs the image. Next: shelfcast validate{hint}")
+    console.result(
+        result, f"{job.board.name} runs the image. Next: shelfcast validate{_named(job)}{hint}"
+    )
 
 
 @app.command()
@@ -256,9 +475,14 @@ def validate(
     run: RunPath = None,
     board: BoardName = None,
     boards: BoardsDir = None,
+    model: Model = None,
     port: Port = None,
     windows: Windows = None,
     limit: Limit = None,
+    replay: Annotated[
+        Path | None,
+        typer.Option(help="Check what `shelfcast monitor --record` kept instead; needs no board."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Replay held-out windows over serial, compare with the host, and judge.
@@ -267,7 +491,10 @@ def validate(
     the state carried over; measures the error in sales units. Exit code 1 when anything differs.
     """
     console = Console(as_json=as_json)
-    job = pipeline.open_job(project, run=run, board=board, boards=boards, port=port)
+    job = pipeline.open_job(project, run=run, board=board, boards=boards, port=port, model=model)
+    if replay is not None:
+        cli_shelf.check_replay(console, job, replay)
+        return
     job = pipeline.plug_in(job, _asker(console))
     verdict = pipeline.validate(job, console.report, windows=windows, limit=limit, again=True)
     _print_verdict(console, job, verdict)
@@ -279,16 +506,23 @@ def deploy(
     run: RunPath = None,
     board: BoardName = None,
     boards: BoardsDir = None,
+    profile: BuildProfile = None,
+    model: Model = None,
+    representative: Representative = None,
     port: Port = None,
     as_json: Json = False,
 ) -> None:
     """Go the whole way: sales, training, INT8, firmware, board, verdict.
 
     What is done and unchanged is skipped. Without --port the board is emulated; at a port it is
-    flashed first.
+    flashed first. With --model, the network is one that `shelfcast compress` trained. A finished
+    model is not trained but taken in; without a project, only parity is judged.
     """
     console = Console(as_json=as_json)
-    job = pipeline.open_job(project, run=run, board=board, boards=boards, port=port)
+    job = pipeline.open_job(
+        project, run=run, board=board, boards=boards, profile=profile, port=port, model=model,
+        representative=representative,
+    )  # fmt: skip
     job = pipeline.plug_in(job, _asker(console))
     _print_verdict(console, job, pipeline.deploy(job, console.report))
 
@@ -448,6 +682,15 @@ def doctor(
         raise typer.Exit(3)
 
 
+for verb in cli_shelf.VERBS:
+    app.command()(verb)
+
+
+def _named(job: pipeline.Job) -> str:
+    """Return what the next verb has to be given: a model that has no project."""
+    return "" if job.bare is None else f" {shlex.quote(str(job.bare))}"
+
+
 def _usual_board() -> str:
     """Return the board of the project here, or the one every new project has."""
     if find_project(HERE).exists():
@@ -473,7 +716,9 @@ def _asker(console: Console) -> Ask | None:
 
 def _print_verdict(console: Console, job: pipeline.Job, verdict: dict[str, Any]) -> None:
     name = job.board.name
-    files = {"verdict": job.run.validation(name), "picture": job.run.picture(name)}
+    files = {"verdict": job.run.validation(name)}
+    if job.bare is None:
+        files["picture"] = job.run.picture(name)
     console.result(verdict, summarize(verdict, {key: str(path) for key, path in files.items()}))
     if verdict["verdict"] != "pass":
         raise typer.Exit(1)

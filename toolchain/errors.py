@@ -133,6 +133,11 @@ class DeviceReset(DeviceError):
 class DeviceRefused(DeviceError):
     """The device answered with an error."""
 
+    def __init__(self, message: str, code: str = "") -> None:
+        """Say what was refused; `code` is one of `protocol.ERROR_CODES`, if the device gave one."""
+        super().__init__(message)
+        self.code = code
+
 
 class EmulatorDied(DeviceError):
     """The emulator's process ended."""

@@ -7,31 +7,56 @@ rooms are imported where a stage needs them: what a verb does not use, it does n
 from __future__ import annotations
 
 import json
+import re
 import shutil
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import ValidationError
 
-from toolchain import __version__
-from toolchain.board import Board, boards_dir, find_board, in_boards, read_cores, shared_files
-from toolchain.errors import ProjectError, RunError
+from toolchain.board import (
+    Board,
+    boards_dir,
+    find_board,
+    in_boards,
+    read_boards,
+    read_cores,
+    shared_files,
+    without_storage,
+)
+from toolchain.errors import (
+    DoesNotFit,
+    InputError,
+    ModelError,
+    ProjectError,
+    RunError,
+    ToolError,
+    ToolMissing,
+    nearest,
+)
 from toolchain.files import sha256_of, write_atomically
+from toolchain.firmware.profile import usual_profile
+from toolchain.model_path import is_float, is_model
 from toolchain.progress import Progress, part
-from toolchain.project import Network, Project, find_project, read_project
+from toolchain.project import Data, Feature, Network, Project, find_project, read_project
 from toolchain.resources import resource_dir
-from toolchain.run import RunFolder
+from toolchain.run import RunFolder, code_version
 from toolchain.settings import describe
 
 if TYPE_CHECKING:
     from toolchain.demand.metrics import Accuracy
     from toolchain.device.ports import Ask
     from toolchain.firmware.elf import Image
-    from toolchain.graph.types import Graph
+    from toolchain.firmware.export import Exported, Format, Validated
+    from toolchain.firmware.kernel import Profile
+    from toolchain.graph.types import Graph, Oracle
+    from toolchain.study.plan import Plan
+    from toolchain.study.training import Outcome
+    from toolchain.verdict.validation import Validation
 
 
 AUTO = "auto"
@@ -62,7 +87,22 @@ class Job:
     run: RunFolder
     board: Board
     boards: Path
+    profile: Profile
+    """What the firmware is made for."""
     port: str | None
+    model: str | None = None
+    """A model of the project's study, whose run folder this is; None: the project's network."""
+    bare: Path | None = None
+    """A model file that stands in a project's place: no sales, so only parity is judged."""
+    samples: Path | None = None
+    """Representative windows for it, an .npy file."""
+
+    @property
+    def foreign(self) -> Path | None:
+        """The finished model that is deployed instead of a trained one."""
+        if self.bare is not None or self.model is not None or self.project.network.model is None:
+            return self.bare
+        return self.root / self.project.network.model
 
 
 def open_job(
@@ -71,30 +111,108 @@ def open_job(
     run: Path | None = None,
     board: str | None = None,
     boards: Path | None = None,
+    profile: Profile | None = None,
     port: str | None = None,
+    model: str | None = None,
+    representative: Path | None = None,
 ) -> Job:
     """Put together what every stage needs to know; flags win over the project file.
 
+    `project` may be a model file instead, which then is all there is; `representative` are windows
+    for it. `model` is a model of the project's study, by its name, or `picked`.
+
     Raises:
-        InputError: no project, no such board.
+        InputError: no project, no such board, no such model.
     """
-    settings = read_project(project)
+    bare = project if is_model(project) else None
+    if bare is None and representative is not None:
+        raise ProjectError(
+            f"{representative}: representative windows are for a model without a project; a "
+            "project has its own."
+        )
+    if bare is not None and model is not None:
+        raise ProjectError(f"{bare}: has no study to take --model {model} from.")
+    settings = read_project(project) if bare is None else _project_of(bare)
     folder = boards or boards_dir()
-    return Job(
+    chosen = find_board(board or settings.board.name, folder)
+    wanted = profile or settings.board.profile
+    job = Job(
         project=settings,
-        root=find_project(project).parent,
+        root=find_project(project).parent if bare is None else Path(),
         run=RunFolder(run or Path("runs") / settings.name),
-        board=find_board(board or settings.board.name, folder),
+        board=chosen,
         boards=folder,
+        profile=usual_profile(chosen) if wanted == "auto" else wanted,
         port=port or settings.serial.port,
+        bare=bare,
+        samples=representative,
     )
+    return job if model is None else with_model(job, model)
+
+
+def _project_of(model: Path) -> Project:
+    """Return the project of a model that has none: its name, and defaults."""
+    name = re.sub(r"[^A-Za-z0-9_-]+", "_", model.stem).strip("_-") or "model"
+    return Project(name=name, data=Data(source="none"))
+
+
+def check_fit(job: Job, report: Report) -> None:
+    """Refuse what cannot fit the board, before anything is trained or built.
+
+    Raises:
+        DoesNotFit: flash or RAM is too small, with what would help.
+    """
+    from toolchain.fitting import find_models, network_shape
+    from toolchain.verdict.fit import fit, ways_out
+
+    board, core = job.board, read_cores(job.boards)[job.board.core]
+    made = job.model is not None or job.foreign is not None
+    word = str(job.run.model) if made else network_shape(job.project.network)
+    (model,) = find_models([word])
+    with report("fit") as stage:
+        row = fit(model, board, core, job.profile)
+        if row.prediction is None:
+            stage.result(f"{row.why}: not checked", skipped=True)
+            return
+        if not row.fits:
+            others = [
+                fit(model, other, read_cores(job.boards)[other.core], usual_profile(other))
+                for other in read_boards(job.boards)
+            ]
+            help_ = ways_out(row, others, job.profile)
+            raise DoesNotFit(
+                f"{board.name}: {row.why}. {'; '.join(help_) or 'No board is large enough'}."
+            )
+        it = row.prediction
+        stage.result(
+            f"flash {it.flash_bytes:,} of {board.flash.bytes:,} bytes, RAM {it.ram_bytes:,} and "
+            f"{row.stack_needed:,} of stack of {board.ram.bytes:,}: predicted",
+            skipped=False,
+        )
+
+
+def fit_words(job: Job, *, network: bool, study: bool) -> list[str]:
+    """Return the models of a project that `fit` may be asked about: files and shapes."""
+    from toolchain.fitting import network_shape
+
+    words = []
+    if network:
+        trained = job.run.model.exists()
+        words.append(str(job.run.model) if trained else network_shape(job.project.network))
+    if study:
+        words += [str(path) for path in sorted(job.run.study().glob("models/*/model.tflite"))]
+    return words
 
 
 def deploy(job: Job, report: Report) -> dict[str, Any]:
     """Go the whole way and return the verdict."""
-    prepare(job, report)
-    train(job, report)
-    quantize(job, report)
+    if job.foreign is not None:
+        import_model(job, report)
+    check_fit(job, report)
+    if job.model is None and job.foreign is None:
+        prepare(job, report)
+        train(job, report)
+        quantize(job, report)
     render(job, report)
     build(job, report)
     if job.port is not None:
@@ -157,7 +275,7 @@ def prepare(job: Job, report: Report) -> None:
 
     project, run = job.project, job.run
     inputs = {
-        "code": _code("demand"),
+        "code": code_version("demand"),
         "source": fingerprint(project.data, job.root),
         "data": project.data.model_dump(),
         "network": project.network.model_dump(
@@ -188,10 +306,15 @@ def train(job: Job, report: Report) -> None:
     from toolchain.demand.windows import load_dataset
 
     project, run = job.project, job.run
+    if job.foreign is not None:
+        raise ProjectError(
+            f"{job.foreign}: is a finished model, and nothing is trained. `shelfcast import` "
+            "takes it in; without network.model the project trains its own."
+        )
     _need(run.dataset, "prepare")
     history = run.path / "history.json"
     inputs = {
-        "code": _code("network"),
+        "code": code_version("network"),
         "tensorflow": metadata.version("tensorflow"),
         "dataset": sha256_of(run.dataset),
         "network": project.network.model_dump(),
@@ -209,7 +332,7 @@ def train(job: Job, report: Report) -> None:
                 project.network,
                 run.path,
                 stage.progress,
-                scale=dataset.scaling.scale,
+                scaling=dataset.scaling,
             )
 
         done = run.do("train", inputs, [run.float_model, history], work)
@@ -220,14 +343,16 @@ def quantize(job: Job, report: Report) -> None:
     """Turn the float network into an integer .tflite, and keep what the host forecasts."""
     from toolchain.demand.windows import load_dataset
     from toolchain.graph.tflite_file import load_graph
+    from toolchain.network.given import load_windows
 
     project, run = job.project, job.run
-    _need(run.dataset, "prepare")
-    _need(run.float_model, "train")
+    windows = _windows_of(job)
+    _need(windows, "prepare")
+    _need(run.float_model, "train" if job.foreign is None else "import")
     inputs = {
-        "code": _code("network", "graph"),
+        "code": code_version("network", "graph"),
         "tensorflow": metadata.version("tensorflow"),
-        "dataset": sha256_of(run.dataset),
+        "dataset": sha256_of(windows),
         "model": sha256_of(run.float_model),
         "compression": project.compression.model_dump(),
         "seed": project.network.seed,
@@ -241,45 +366,411 @@ def quantize(job: Job, report: Report) -> None:
             from toolchain.network.quantization import quantize as convert
             from toolchain.network.quantization import representative
 
-            dataset = load_dataset(run.dataset)
-            samples = representative(
-                dataset.train,
-                project.compression.representative_windows,
-                project.network.seed,
-                forecast_float(run.float_model, dataset.train.inputs),
-            )
+            if job.bare is not None:
+                samples = shown = load_windows(windows)
+            else:
+                dataset = load_dataset(windows)
+                shown = dataset.test.inputs
+                samples = representative(
+                    dataset.train,
+                    project.compression.representative_windows,
+                    project.network.seed,
+                    forecast_float(run.float_model, dataset.train.inputs),
+                )
             convert(run.float_model, samples, run.model, part(stage.progress, 0.3, 0.8))
             stage.progress(0.8, "forecasting on the host")
-            save_host_forecasts(run.host_forecasts, run.float_model, run.model, dataset.test.inputs)
+            save_host_forecasts(run.host_forecasts, run.float_model, run.model, shown)
 
         done = run.do("quantize", inputs, [run.model, run.host_forecasts], work)
-        graph = load_graph(run.model)
+        graph = load_graph(run.model, job.project.compression.oracle)
         names = ", ".join(operator.name for operator in graph.operators)
         stage.result(f"{graph.file_bytes:,} bytes of .tflite: {names}", skipped=not done)
+
+
+# A network that somebody else trained, in the place of one's own.
+
+
+def import_model(job: Job, report: Report) -> None:
+    """Take a finished model in, as far as `quantize` goes.
+
+    A float one is rebuilt in tf-keras, compared with the original, and quantized; a .tflite is
+    taken as it is.
+
+    Raises:
+        ProjectError: the project names no model.
+        ModelError: damaged, not deployable, or for other windows than there are.
+    """
+    from toolchain.graph.tflite_file import load_graph
+    from toolchain.network.given import refuse_other_windows, take_windows
+    from toolchain.network.keras_file import read_shapes
+
+    run, path = job.run, job.foreign
+    if path is None:
+        raise ProjectError(
+            f'{job.root}: the project names no model. Write model = "theirs.keras" under '
+            "[network], or say: shelfcast import theirs.keras"
+        )
+    if not path.exists():
+        raise ModelError(f"{path}: no such file.")
+    whole = is_float(path)
+    if whole:
+        network = read_shapes(path)
+        steps, features = network.steps, network.features
+    else:
+        graph = load_graph(path)
+        steps, features = graph.steps, graph.features
+    if job.bare is None:
+        prepare(job, report)
+        refuse_other_windows(path, steps, features, run.dataset)
+    else:
+        with report("windows") as stage:
+            words = take_windows(path, steps, features, job.samples, run)
+            stage.result(words, skipped=False)
+    if whole:
+        _rebuild(job, path, report)
+        quantize(job, report)
+    else:
+        _take(job, path, report)
+
+
+def import_proof(job: Job) -> dict[str, Any] | None:
+    """Return how a rebuilt network compares with its original; None for a .tflite."""
+    if job.foreign is None or not is_float(job.foreign):
+        return None
+    proof: dict[str, Any] = json.loads(job.run.import_record.read_text(encoding="utf-8"))
+    return proof
+
+
+def _rebuild(job: Job, path: Path, report: Report) -> None:
+    """Make a float network of somebody else one of ours, with a proof."""
+    run, windows = job.run, _windows_of(job)
+    inputs = {
+        "code": code_version("network"),
+        "tensorflow": metadata.version("tensorflow"),
+        "windows": sha256_of(windows),
+        "model": sha256_of(path),
+    }
+    with report("import") as stage:
+
+        def work() -> None:
+            from toolchain.network.given import some_windows
+            from toolchain.network.rebuild import rebuild
+
+            proof = rebuild(path, some_windows(windows), run.float_model, stage.progress)
+            record = {**asdict(proof), "words": proof.words}
+            write_atomically(run.import_record, json.dumps(record, indent=2) + "\n")
+
+        done = run.do("import", inputs, [run.float_model, run.import_record], work)
+        record = json.loads(run.import_record.read_text(encoding="utf-8"))
+        stage.result(f"{path.name}: {record['words']}", skipped=not done)
+
+
+def _take(job: Job, path: Path, report: Report) -> None:
+    """Take an integer model as it is, and keep what LiteRT forecasts with it."""
+    run, windows = job.run, _windows_of(job)
+    if job.project.validation.max_mae_loss_percent is not None:
+        raise ProjectError(
+            f"{path}: validation.max_mae_loss_percent compares with a float network, and a .tflite "
+            "comes without one. Leave the limit out, or give the float model."
+        )
+    inputs = {
+        "code": code_version("network", "graph"),
+        "tensorflow": metadata.version("tensorflow"),
+        "windows": sha256_of(windows),
+        "model": sha256_of(path),
+    }
+    with report("import") as stage:
+
+        def work() -> None:
+            from toolchain.network.forecasts import save_host_forecasts
+            from toolchain.network.given import held_out
+
+            stage.progress(0.0, "forecasting on the host")
+            write_atomically(run.model, path.read_bytes())
+            run.float_model.unlink(missing_ok=True)
+            save_host_forecasts(run.host_forecasts, None, run.model, held_out(windows))
+
+        done = run.do("import", inputs, [run.model, run.host_forecasts], work)
+        stage.result(f"{path.name}: taken as it is", skipped=not done)
+
+
+def _windows_of(job: Job) -> Path:
+    """Return the file with the windows that a job works with."""
+    if job.bare is None:
+        return job.run.dataset
+    given = job.run.given_windows
+    return given if given.exists() else job.run.random_windows
+
+
+# From one network to many, and back to one.
+
+
+def compress(
+    job: Job, report: Report, *, quick: bool = False, workers: int = 1, scheduler: str | None = None
+) -> dict[str, Any]:
+    """Try the models of the project's study, measure each, and pick one; JSON values.
+
+    Args:
+        job: the project and the board that is built for.
+        report: told how far it is.
+        quick: the short form of the study, in a folder of its own.
+        workers: processes that train at the same time.
+        scheduler: a Dask cluster that trains instead.
+
+    Raises:
+        ToolError: no compiler for the board, no cluster, or nothing could be trained.
+    """
+    from toolchain.demand.windows import load_dataset
+    from toolchain.study.firmware import measure_all
+    from toolchain.study.picture import draw
+    from toolchain.study.plan import make_plan
+    from toolchain.study.results import make_results, to_csv
+
+    if job.foreign is not None:
+        raise ProjectError(
+            f"{job.foreign}: is a finished model; compress trains networks of its own. Leave "
+            "network.model out for that."
+        )
+    core = read_cores(job.boards)[job.board.core]
+    if not _compiler_version(f"{core.compiler}gcc"):
+        # Said before hours of training, not after them.
+        raise ToolMissing(
+            f"{core.compiler}gcc: not found. Install it: "
+            f"sudo apt-get install {' '.join(core.packages)}"
+        )
+    plan = make_plan(job.project, quick=quick)
+    study = _study_of(job, plan.features, quick=quick)
+    prepare(study, report)
+    outcome = _train_all(study, plan, report, workers=workers, scheduler=scheduler)
+    dataset = load_dataset(study.run.dataset)
+
+    def build_one(run: RunFolder) -> Image:
+        one = replace(study, run=run)
+        render(one, _unheard)
+        return build(one, _unheard)
+
+    trained = list(outcome.trained.values())
+    with report("measure") as stage:
+        costs = measure_all(
+            trained,
+            dataset,
+            job.board,
+            build_one,
+            study.run.study_model,
+            stage.progress,
+            job.project.compression.oracle,
+        )
+        ran = "built" if job.board.emulator is None else "built and run"
+        stage.result(f"{len(trained)} models {ran} for {job.board.name}", skipped=False)
+    sizes = {name: study.run.study_model(name).model.stat().st_size for name in costs}
+    with report("pick") as stage:
+        results = make_results(
+            outcome,
+            plan.baseline.name,
+            costs,
+            job.project.study.budget,
+            job.board.name,
+            job.profile,
+            {name: vars(accuracy) for name, accuracy in simple_rules(study).items()},
+            sizes,
+        )
+        if any(row["flash_bytes"] is not None for row in results["rows"]):
+            draw(study.run.study_picture, results)
+        write_atomically(study.run.study_table, to_csv(results))
+        text = json.dumps(results, indent=2)
+        write_atomically(study.run.study_results, text + "\n")
+        stage.result(results["reason"], skipped=False)
+    return results
+
+
+def study_files(job: Job, *, quick: bool) -> dict[str, Path]:
+    """Return where `compress` leaves what it found out."""
+    run = RunFolder(job.run.study(quick=quick))
+    return {"rows": run.study_results, "table": run.study_table, "picture": run.study_picture}
+
+
+def with_budget(
+    job: Job, *, mape_points: float | None, mae_percent: float | None, flash_bytes: int | None
+) -> Job:
+    """Return the job with another budget for its study; None keeps the project's."""
+    given = {"mape_points": mape_points, "mae_percent": mae_percent, "flash_bytes": flash_bytes}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    study = job.project.study
+    budget = study.budget.model_copy(update=chosen)
+    study = study.model_copy(update={"budget": budget})
+    return replace(job, project=job.project.model_copy(update={"study": study}))
+
+
+def with_model(job: Job, name: str) -> Job:
+    """Return the job for a model of the project's study: in its run folder, past its training.
+
+    The study is the whole one if it was done, else the quick one.
+
+    Raises:
+        RunError: no study was done, or it has no such model.
+    """
+    for quick in (False, True):
+        study = RunFolder(job.run.study(quick=quick))
+        if study.study_results.exists():
+            break
+    else:
+        raise RunError(f"{study.study_results}: not there yet. `shelfcast compress` makes it.")
+    try:
+        results = json.loads(study.study_results.read_text(encoding="utf-8"))
+        models = {row["name"]: row["model"] for row in results["rows"] if row["quantized"]}
+        floats = {row["name"] for row in results["rows"]} - set(models)
+        picked, reason = results["picked"], results["reason"]
+    except (ValueError, KeyError, TypeError) as cause:
+        raise RunError(
+            f"{study.study_results}: not the results of a study. `shelfcast compress` makes them "
+            "again."
+        ) from cause
+    if name == "picked":
+        if picked is None:
+            raise RunError(f"{study.study_results}: nothing is picked: {reason}")
+        name = picked
+    trial = models.get(name, name)
+    if trial not in models.values():
+        if name in floats:
+            raise RunError(f'"{name}" is a float model; boards run its INT8 twin: --model '
+                           f"{name.removesuffix('-float')}-int8")  # fmt: skip
+        raise RunError(f'unknown model "{name}"; {nearest(name, [*models, "picked"])}')
+    run = study.study_model(trial)
+    if not (run.model.exists() and run.dataset.exists()):
+        raise RunError(f"{run.path}: the model is gone. `shelfcast compress` puts it back.")
+    return replace(job, run=run, model=trial)
+
+
+def forecast_on_host(job: Job, report: Report) -> None:
+    """Keep what the host's own runtimes forecast with a model of the study."""
+    run = job.run
+    inputs = {
+        "code": code_version("network", "graph"),
+        "tensorflow": metadata.version("tensorflow"),
+        "dataset": sha256_of(run.dataset),
+        "float": sha256_of(run.float_model),
+        "model": sha256_of(run.model),
+    }
+    with report("forecast") as stage:
+
+        def work() -> None:
+            stage.progress(0.0, "starting TensorFlow")
+            from toolchain.demand.windows import load_dataset
+            from toolchain.network.forecasts import save_host_forecasts
+
+            inputs = load_dataset(run.dataset).test.inputs
+            save_host_forecasts(run.host_forecasts, run.float_model, run.model, inputs)
+
+        done = run.do("forecast", inputs, [run.host_forecasts], work)
+        stage.result(f"{job.model}, on the host", skipped=not done)
+
+
+def _study_of(job: Job, features: tuple[Feature, ...], *, quick: bool) -> Job:
+    """Return the job that prepares a study's dataset: all that its models read, in its folder."""
+    network = job.project.network
+    update: dict[str, Any] = {"features": features}
+    if quick:
+        most = job.project.study.quick.max_windows
+        update["max_windows"] = min(most, network.max_windows or most)
+    project = job.project.model_copy(update={"network": network.model_copy(update=update)})
+    return replace(job, project=project, run=RunFolder(job.run.study(quick=quick)))
+
+
+def _train_all(
+    study: Job, plan: Plan, report: Report, *, workers: int, scheduler: str | None
+) -> Outcome:
+    """Train what is not trained yet, here or on a cluster."""
+    from toolchain.study.store import Store
+    from toolchain.study.training import train_all
+
+    run, settings = study.run, study.project.study
+
+    def open_crew() -> Any:
+        if scheduler is not None:
+            from toolchain.study.cluster import ClusterCrew
+
+            return ClusterCrew(scheduler, run.dataset)
+        from toolchain.study.crew import LocalCrew
+
+        return LocalCrew(workers, run.dataset, run.path / "logs")
+
+    with report("train") as stage:
+        outcome = train_all(
+            plan,
+            sha256_of(run.dataset),
+            Store(run.path / "trained"),
+            open_crew,
+            stage.progress,
+            margin_percent=settings.margin_percent if settings.search == "race" else None,
+        )
+        words = [f"{outcome.done} trained, {outcome.found} found from before"]
+        words += [f"{outcome.rescored} scored again"] if outcome.rescored else []
+        words += [f"{len(outcome.failures)} failed"] if outcome.failures else []
+        words += [f"made again, because {'; '.join(outcome.damaged)}"] if outcome.damaged else []
+        if plan.baseline.name not in outcome.trained:
+            failures = [it for it in outcome.failures if it.name == plan.baseline.name]
+            raise ToolError(
+                f"study: {len(outcome.failures)} trainings failed, those of the baseline "
+                f"{plan.baseline.name} among them; the first: {failures[0].why}"
+            )
+        stage.result(", ".join(words), skipped=not (outcome.done or outcome.rescored))
+    return outcome
+
+
+class _Unheard:
+    """A stage that nobody waits for by itself."""
+
+    def progress(self, fraction: float, words: str) -> None:
+        """Tell nobody."""
+
+    def result(self, words: str, *, skipped: bool) -> None:
+        """Tell nobody."""
+
+
+@contextmanager
+def _unheard(_: str) -> Iterator[Stage]:
+    yield _Unheard()
 
 
 # From a quantized network to a board.
 
 
-def inspect(path: Path) -> Graph:
+def inspect(path: Path, oracle: Oracle = "double") -> Graph:
     """Read a model and verify that it can be deployed."""
     from toolchain.graph.tflite_file import load_graph
 
-    return load_graph(path)
+    return load_graph(path, oracle)
+
+
+def boards_for(graph: Graph, boards: Path) -> list[tuple[Board, str | None]]:
+    """Say of every board why a model does not fit it, as predicted; None where it does."""
+    from toolchain.verdict.fit import file_model, fit
+
+    cores = read_cores(boards)
+    model = file_model("model", graph)
+    rows = (
+        fit(model, board, cores[board.core], usual_profile(board)) for board in read_boards(boards)
+    )
+    return [(row.board, None if row.fits else row.why) for row in rows]
 
 
 def render(job: Job, report: Report) -> Path:
     """Write the firmware's C sources."""
     from toolchain.firmware.render import render as write
     from toolchain.graph.tflite_file import load_graph
+    from toolchain.shelf.forecast import shelf_model
 
     run, board = job.run, job.board
+    if job.foreign is not None:
+        import_model(job, report)
     _need(run.model, "quantize")
     sources = run.sources(board.name)
     core = read_cores(job.boards)[board.core]
     inputs = {
-        "code": _code("graph", "firmware"),
+        "code": code_version("graph", "firmware", "shelf"),
+        "application": _application(job),
         "protocol": sha256_of(Path(__file__).parent / "device" / "protocol.py"),
+        "oracle": job.project.compression.oracle,
         "model": sha256_of(run.model),
         "board": board.model_dump(),
         "core": core.model_dump(),
@@ -291,18 +782,41 @@ def render(job: Job, report: Report) -> Path:
         "shared": {file.name: sha256_of(file) for file in shared_files(job.boards, board.family)},
         "startup": sha256_of(in_boards(job.boards, core.startup)),
         "templates": sha256_of(resource_dir("firmware_templates")),
+        "profile": job.profile,
     }
     with report("render") as stage:
-        graph = load_graph(run.model)
+        graph = load_graph(run.model, job.project.compression.oracle)
+        shelf = None
+        if (wanted := _application(job)) is not None:
+            shelf = shelf_model(graph, **wanted)
         done = run.do(
             f"render {board.name}",
             inputs,
             [sources],
-            lambda: write(graph, board, core, job.boards, sources),
+            lambda: write(graph, board, core, job.boards, sources, job.profile, shelf),
         )
         count = sum(1 for file in sources.rglob("*") if file.is_file())
         stage.result(f"{count} files in {sources}", skipped=not done)
     return sources
+
+
+def _application(job: Job) -> dict[str, Any] | None:
+    """Return what `shelf_model` is told beside the graph; None: the console alone."""
+    from toolchain.demand.windows import EXPANDED, load_dataset
+
+    project = job.project
+    if project.firmware.application == "console":
+        return None
+    features = project.network.features
+    if job.model is not None:
+        # A model of the study may have been trained on others than the project's network.
+        known = load_dataset(job.run.dataset).features
+        features = tuple(name for name, values in EXPANDED.items() if values[0] in known)
+    return {
+        "features": features,
+        "method": project.shelf.forecast,
+        "horizon": project.shelf.horizon,
+    }
 
 
 def build(job: Job, report: Report) -> Image:
@@ -311,6 +825,9 @@ def build(job: Job, report: Report) -> Image:
     from toolchain.firmware.elf import read_image
 
     run, board = job.run, job.board
+    shelf = job.project.firmware.application == "shelf"
+    if shelf:
+        board = without_storage(board)
     sources, image = run.sources(board.name), run.image(board.name)
     _need(sources, "render", board)
     core = read_cores(job.boards)[board.core]
@@ -322,6 +839,8 @@ def build(job: Job, report: Report) -> Image:
 
         def work() -> None:
             compile_(sources, board, core, out=image.parent, progress=stage.progress)
+            if not shelf:  # predictions are of the console alone
+                _record_build(job)
 
         done = run.do(f"build {board.name}", inputs, [image], work)
         result = read_image(image)
@@ -331,6 +850,129 @@ def build(job: Job, report: Report) -> Image:
             skipped=not done,
         )
     return result
+
+
+def _record_build(job: Job) -> None:
+    """Set what was predicted of a firmware beside what the linker made of it."""
+    from toolchain.firmware.elf import read_image
+    from toolchain.firmware.predict import predict
+    from toolchain.firmware.stack import stack_of
+    from toolchain.graph.tflite_file import load_graph
+    from toolchain.verdict.ledger import record
+
+    board, path = job.board, job.run.image(job.board.name)
+    core = read_cores(job.boards)[board.core]
+    predicted = predict(
+        load_graph(job.run.model, job.project.compression.oracle), board, core, job.profile
+    )
+    if predicted is None:
+        return
+    image = read_image(path)
+    record(
+        job.run.ledger,
+        "build",
+        board.name,
+        {
+            "flash": predicted.flash_bytes,
+            "ram": predicted.ram_bytes,
+            "stack": predicted.stack_bytes,
+        },
+        {
+            "flash": image.flash_bytes,
+            "ram": image.ram_bytes,
+            "stack": stack_of(path.parent, core),
+        },
+    )
+
+
+def export(
+    source: Path,
+    form: Format,
+    report: Report,
+    *,
+    run: Path | None = None,
+    boards: Path | None = None,
+    board: str | None = None,
+    core: str | None = None,
+    profile: Profile | None = None,
+    name: str | None = None,
+    out: Path | None = None,
+) -> Exported:
+    """Write a model, or a project's, as a library for somebody else's firmware.
+
+    Without a board or a core, the library runs on any.
+
+    Raises:
+        InputError: no such model, project, board or core; a bad name; a folder with other files.
+    """
+    from toolchain.demand.windows import INPUT_LIMIT
+    from toolchain.firmware.export import ANY_CORE, NO_CLIP, target_of, usual_name
+    from toolchain.firmware.export import export as write
+    from toolchain.graph.tflite_file import load_graph
+
+    folder = boards or boards_dir()
+    cores = read_cores(folder)
+    if board is not None and core is not None:
+        raise InputError("--board and --core: name one of them; a board has a core.")
+    if core is not None and core not in cores:
+        raise InputError(f'unknown core "{core}"; {nearest(core, cores)}')
+    target, usual = ANY_CORE, profile or "speed"
+    if board is not None:
+        found = find_board(board, folder)
+        target, usual = target_of(cores[found.core]), profile or usual_profile(found)
+    elif core is not None:
+        target = target_of(cores[core])
+    if source.suffix == ".tflite":
+        path, words, limit, verdicts = source, source.stem, NO_CLIP, None
+    else:
+        project = read_project(source)
+        verdicts = RunFolder(run or Path("runs") / project.name)
+        path, words, limit = verdicts.model, project.name, INPUT_LIMIT
+        _need(path, "quantize")
+    graph = load_graph(path)
+    chosen = name if name is not None else usual_name(words)
+    with report("export") as stage:
+        result = write(
+            graph,
+            form,
+            chosen,
+            out or Path(f"{chosen}_forecast"),
+            target=target,
+            profile=usual,
+            limit=limit,
+            validated=() if verdicts is None else _verdicts(verdicts, graph),
+        )
+        stage.result(
+            f"{result.folder}: kernel {result.kernel}, {result.constant_bytes:,} bytes of "
+            f"constants, {result.state_bytes:,} of RAM for each state",
+            skipped=False,
+        )
+    return result
+
+
+def _verdicts(run: RunFolder, graph: Graph) -> list[Validated]:
+    """Return what the boards of a run said about a model."""
+    from toolchain.firmware.export import Validated
+
+    found = []
+    for path in sorted(run.path.glob("*/validation.json")):
+        verdict = json.loads(path.read_text(encoding="utf-8"))
+        if verdict["model_crc"] != f"{graph.crc32:08x}":
+            continue
+        device, parity = verdict["accuracy"]["device"], verdict["parity"]
+        found.append(
+            Validated(
+                board=verdict["board"],
+                emulated=verdict["emulated"],
+                windows=parity["windows"],
+                mismatches=parity["mismatches"],
+                mae=device["mae"],
+                float_mae=verdict["accuracy"]["float"]["mae"],
+                wape_percent=device["wape_percent"],
+                verdict=verdict["verdict"],
+            )
+        )
+    return found
 
 
 def flash_plan(job: Job) -> dict[str, Any]:
@@ -360,7 +1002,7 @@ def flash(job: Job, report: Report) -> dict[str, Any]:
 
     image = job.run.image(job.board.name)
     _need(image, "build", job.board)
-    graph = load_graph(job.run.model)
+    graph = load_graph(job.run.model, job.project.compression.oracle)
     with report("flash") as stage:
         port = job.port
         if port is not None:
@@ -396,8 +1038,12 @@ def validate(
     again, unless `again`. A board at a port is always asked.
     """
     run, board, settings = job.run, job.board, job.project.validation
-    for path, verb in ((run.dataset, "prepare"), (run.model, "quantize"),
-                       (run.host_forecasts, "quantize")):  # fmt: skip
+    if job.model is not None:
+        forecast_on_host(job, report)
+    windows_file = _windows_of(job)
+    made = "quantize" if job.foreign is None else "render"
+    for path, verb in ((windows_file, "prepare" if job.foreign is None else "render"),
+                       (run.model, made), (run.host_forecasts, made)):  # fmt: skip
         _need(path, verb)
     _need(run.image(board.name), "build", board)
     wanted = settings.model_copy(
@@ -407,9 +1053,10 @@ def validate(
         }
     )
     inputs = {
-        "code": _code("demand", "graph", "firmware", "device", "verdict"),
-        "dataset": sha256_of(run.dataset),
+        "code": code_version("demand", "graph", "firmware", "device", "verdict"),
+        "dataset": sha256_of(windows_file),
         "model": sha256_of(run.model),
+        "oracle": job.project.compression.oracle,
         "image": sha256_of(run.image(board.name)),
         "forecasts": sha256_of(run.host_forecasts),
         "board": board.model_dump(),
@@ -426,7 +1073,8 @@ def validate(
         def work() -> None:
             _replay_and_judge(job, wanted, stage.progress)
 
-        done = run.do(stage_name, inputs, [verdict, picture], work)
+        outputs = [verdict, picture] if job.bare is None else [verdict]
+        done = run.do(stage_name, inputs, outputs, work)
         result: dict[str, Any] = json.loads(verdict.read_text(encoding="utf-8"))
         parity = result["parity"]
         stage.result(
@@ -464,28 +1112,55 @@ def check(board: Board, boards: Path, report: Report) -> dict[str, Any]:
     }
 
 
+def _record_validation(job: Job, validation: Validation) -> None:
+    """Set stack and instructions, as predicted, beside what the device said."""
+    from toolchain.firmware.predict import predict
+    from toolchain.verdict.ledger import record
+
+    core = read_cores(job.boards)[job.board.core]
+    predicted = predict(validation.graph, job.board, core, job.profile)
+    counted = validation.instructions(validation.ticks) or validation.cycles(validation.ticks)
+    if predicted is None or counted is None or not validation.emulated:
+        return
+    record(
+        job.run.ledger,
+        "validate",
+        job.board.name,
+        {"stack": validation.stack_predicted, "instructions": predicted.instructions},
+        {"stack": validation.replay.stack_used, "instructions": counted},
+    )
+
+
 def _replay_and_judge(job: Job, wanted: Any, progress: Progress) -> None:
+    import numpy as np
+
     from toolchain.demand.windows import load_dataset
     from toolchain.device.running import open_device
     from toolchain.firmware.elf import read_image
+    from toolchain.firmware.stack import stack_of
     from toolchain.graph.tflite_file import load_graph
+    from toolchain.network.given import held_out
     from toolchain.verdict.picture import draw
     from toolchain.verdict.plan import make_plan
     from toolchain.verdict.replay import replay
     from toolchain.verdict.validation import judge, load_host_forecasts
 
     run, board = job.run, job.board
-    graph, dataset = load_graph(run.model), load_dataset(run.dataset)
+    graph = load_graph(run.model, job.project.compression.oracle)
+    dataset = load_dataset(run.dataset) if job.bare is None else None
+    shown = held_out(_windows_of(job)) if dataset is None else dataset.test.inputs
+    # Without sales there are no series: the windows count as those of one, in the order given.
+    series = np.zeros(len(shown), np.int32) if dataset is None else dataset.test.series
     image = read_image(run.image(board.name))
     plan = make_plan(
-        dataset.test.series,
+        series,
         windows=wanted.windows,
         state_windows=wanted.state_windows,
         sequences=wanted.sequences,
     )
     progress(0.0, "starting the board")
     with open_device(board, image.path, port=job.port, model_crc=graph.crc32) as session:
-        heard = replay(session, graph, graph.input.quantize(dataset.test.inputs), plan, progress)
+        heard = replay(session, graph, graph.input.quantize(shown), plan, progress)
     validation = judge(
         board=board,
         link=_link(job.port),
@@ -494,9 +1169,12 @@ def _replay_and_judge(job: Job, wanted: Any, progress: Progress) -> None:
         dataset=dataset,
         host=load_host_forecasts(run.host_forecasts),
         replay=heard,
+        stack_predicted=stack_of(image.path.parent, read_cores(job.boards)[board.core]),
         max_mae_loss_percent=wanted.max_mae_loss_percent,
     )
-    draw(run.picture(board.name), dataset, load_host_forecasts(run.host_forecasts), validation)
+    if dataset is not None:
+        draw(run.picture(board.name), dataset, load_host_forecasts(run.host_forecasts), validation)
+    _record_validation(job, validation)
     text = json.dumps(validation.to_json(), indent=2)
     write_atomically(run.validation(board.name), text + "\n")
 
@@ -505,13 +1183,6 @@ def _link(port: str | None) -> Literal["emulator", "socket", "serial"]:
     if port is None:
         return "emulator"
     return "socket" if "://" in port else "serial"
-
-
-def _code(*rooms: str) -> str:
-    """Name the version of the tool and of the code that a stage runs."""
-    package = Path(__file__).parent
-    files = [file for room in rooms for file in sorted((package / room).rglob("*.py"))]
-    return f"{__version__} {' '.join(sha256_of(file) for file in files)}"
 
 
 def _need(path: Path, verb: str, board: Board | None = None) -> None:

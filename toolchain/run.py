@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from toolchain import __version__
 from toolchain.errors import RunError
 from toolchain.files import sha256_of, write_atomically
 
@@ -47,6 +48,21 @@ class RunFolder:
         """What the float network and LiteRT forecast for the held-out windows."""
         return self.path / "forecasts.npz"
 
+    @property
+    def import_record(self) -> Path:
+        """How a rebuilt network compares with the original it came from, as JSON."""
+        return self.path / "import.json"
+
+    @property
+    def given_windows(self) -> Path:
+        """Representative windows that came with a model without a project."""
+        return self.path / "representative.npy"
+
+    @property
+    def random_windows(self) -> Path:
+        """What stands in for them when none were given."""
+        return self.path / "random.npy"
+
     def sources(self, board: str) -> Path:
         """The firmware's C sources."""
         return self.path / board / "sources"
@@ -62,6 +78,36 @@ class RunFolder:
     def picture(self, board: str) -> Path:
         """A few series: sold, forecast by the float network, forecast by the device."""
         return self.path / board / "forecasts.png"
+
+    @property
+    def ledger(self) -> Path:
+        """What was predicted of each firmware, and what came out."""
+        return self.path / "ledger.jsonl"
+
+    # A study has a folder of its own in the run's, and each of its models one in the study's.
+
+    def study(self, *, quick: bool = False) -> Path:
+        """The folder of the project's study, or of its quick form."""
+        return self.path / ("study-quick" if quick else "study")
+
+    def study_model(self, name: str) -> RunFolder:
+        """The run folder of one model."""
+        return RunFolder(self.path / "models" / name)
+
+    @property
+    def study_results(self) -> Path:
+        """All rows of a study, and what was picked, as JSON."""
+        return self.path / "results.json"
+
+    @property
+    def study_table(self) -> Path:
+        """The rows as CSV."""
+        return self.path / "results.csv"
+
+    @property
+    def study_picture(self) -> Path:
+        """Accuracy against flash."""
+        return self.path / "front.png"
 
     def do(
         self,
@@ -124,6 +170,13 @@ class RunFolder:
 
     def _name(self, output: Path) -> str:
         return output.relative_to(self.path).as_posix()
+
+
+def code_version(*rooms: str) -> str:
+    """Name the version of the tool and of the code that a stage runs."""
+    package = Path(__file__).parent
+    files = [file for room in rooms for file in sorted((package / room).rglob("*.py"))]
+    return f"{__version__} {' '.join(sha256_of(file) for file in files)}"
 
 
 def _hash_of(inputs: Mapping[str, Any]) -> str:

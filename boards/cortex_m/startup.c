@@ -42,6 +42,7 @@
 #define STARTUP_SHCSR_FAULTS (15u << 16)  // each fault under its own name
 #define STARTUP_CCR_DC (1u << 16)
 #define STARTUP_CCR_IC (1u << 17)
+#define STARTUP_CCR_LOB (1u << 19)  // ARMv8.1-M: loops without a branch
 #define STARTUP_CLIDR_LEVEL1 7u
 #define STARTUP_DEMCR_TRCENA (1u << 24)
 #define STARTUP_DWT_CYCCNTENA (1u << 0)
@@ -91,6 +92,15 @@ __attribute__((section(".vectors"), used)) static const struct {
 // A debugger that jumps here after loading has set no stack pointer, so this sets it.
 __attribute__((naked, noreturn)) void startup_reset(void) {
     __asm__ volatile("cpsie i\n"
+#if defined(__ARM_FEATURE_MVE)
+                     // Vectors are off: CPACR, full access to CP10 and CP11 (DDI 0553 D1.2).
+                     "ldr r0, =0xe000ed88\n"
+                     "ldr r1, [r0]\n"
+                     "orr r1, r1, #0x00f00000\n"
+                     "str r1, [r0]\n"
+                     "dsb\n"
+                     "isb\n"
+#endif
                      "ldr r0, =link_stack_top\n"
                      "msr msp, r0\n"
                      "ldr r0, =startup_main\n"
@@ -142,6 +152,9 @@ static bool startup_starts_cyccnt(void) {
 __attribute__((noreturn, used)) void startup_main(void) {
 #if __ARM_ARCH >= 7
     startup_start_caches();
+#endif
+#if defined(__ARM_FEATURE_MVE)
+    STARTUP_CCR |= STARTUP_CCR_LOB;
 #endif
     const uint32_t *load = link_data_load;
     for (uint32_t *word = link_data_start; word < link_data_end; word++) {

@@ -59,3 +59,50 @@ uint32_t port_ticks(void) {
     PORT_TIMER_CAPTURE0 = 1;
     return PORT_TIMER_CC0;
 }
+
+#ifdef BOARD_STORAGE_BYTES
+// nRF51 RM 6: non-volatile memory controller. The core stands still while it works.
+#define PORT_NVMC_READY PORT_REGISTER(0x4001e400u)
+#define PORT_NVMC_CONFIG PORT_REGISTER(0x4001e504u)
+#define PORT_NVMC_ERASEPAGE PORT_REGISTER(0x4001e508u)
+#define PORT_NVMC_READ 0u
+#define PORT_NVMC_WRITE 1u
+#define PORT_NVMC_ERASE 2u
+#define PORT_PAGE_BYTES 1024u
+
+#if BOARD_STORAGE_BASE % PORT_PAGE_BYTES != 0 || BOARD_STORAGE_BYTES % (2u * PORT_PAGE_BYTES) != 0
+#error "storage must be an even number of whole pages of 1024 bytes."
+#endif
+
+// Turns of a waiting loop: some 100 ms for a page, which takes 22.
+#define PORT_NVMC_PATIENCE (BOARD_CLOCK_HZ / 80u)
+
+static void port_storage_mode(uint32_t mode) {
+    port_awaits(&PORT_NVMC_READY, PORT_NVMC_PATIENCE);
+    PORT_NVMC_CONFIG = mode;
+}
+
+void port_storage_read(uint16_t at, uint8_t *bytes, uint16_t count) {
+    const uint8_t *from = (const uint8_t *)(BOARD_STORAGE_BASE + (uint32_t)at);
+    while (count-- > 0) {
+        *bytes++ = *from++;
+    }
+}
+
+void port_storage_write(uint16_t at, const uint8_t *bytes, uint16_t count) {
+    const uint32_t start = BOARD_STORAGE_BASE + at;
+    port_storage_mode(PORT_NVMC_ERASE);
+    for (uint32_t page = start; page < start + count; page += PORT_PAGE_BYTES) {
+        PORT_NVMC_ERASEPAGE = page;
+        port_awaits(&PORT_NVMC_READY, PORT_NVMC_PATIENCE);
+    }
+    port_storage_mode(PORT_NVMC_WRITE);
+    for (uint16_t i = 0; i < count; i = (uint16_t)(i + 4u)) {
+        const uint32_t word = bytes[i] | (uint32_t)bytes[i + 1u] << 8 |
+                              (uint32_t)bytes[i + 2u] << 16 | (uint32_t)bytes[i + 3u] << 24;
+        PORT_REGISTER(start + i) = word;
+        port_awaits(&PORT_NVMC_READY, PORT_NVMC_PATIENCE);
+    }
+    port_storage_mode(PORT_NVMC_READ);
+}
+#endif

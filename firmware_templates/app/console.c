@@ -11,6 +11,9 @@
 #include "model.h"
 #include "port.h"
 #include "protocol.h"
+#if APPLICATION_SHELF
+#include "shelf_verbs.h"
+#endif
 
 #define CONSOLE_WINDOW_BYTES ((uint32_t)MODEL_STEPS * MODEL_FEATURES)
 
@@ -20,32 +23,30 @@
 
 // "@65535 step " before the digits of one sample, " *" and a CRC and the newline after them.
 #if BOARD_LINE_BYTES < 12 + 2 * MODEL_FEATURES + 11
-#error "line_bytes of the board is too small for one sample of this model."
+#error "the lines are too short for one sample of this model: render it again."
 #endif
 
-// A request whose CRC has been checked.
-typedef struct {
-    uint16_t seq;                  // 0: none
-    bool repeated;                 // carried out already: answer from what it left behind
-    const FLASH_DATA char *name;   // of the verb
-    const FLASH_DATA char *usage;  // its arguments, as `help` shows them
-    char *arguments;               // after the verb, or empty
-} console_request_t;
-
-// 0, or -1 when the request was refused and that has been answered.
-typedef int (*console_verb_t)(const console_request_t *request);
-
-MODEL_STATE(console_states);
+static MODEL_STATE(console_states);
+#if CONSOLE_HAS_WINDOW
 static int8_t console_window[CONSOLE_WINDOW_BYTES];  // (steps, features)
-static int8_t console_outputs[MODEL_OUTPUTS];        // of the last forecast
-static uint32_t console_ticks;                       // that it took
+#endif
+static int8_t console_outputs[MODEL_OUTPUTS];  // of the last forecast
+static uint32_t console_ticks;                 // that it took
+
+// Room for a copy of the states, where it costs little: a whole sequence is no state to go on from.
+#define CONSOLE_CAN_SAVE (!MODEL_WHOLE_SEQUENCE)
+#if CONSOLE_HAS_WINDOW && CONSOLE_CAN_SAVE
+static uint8_t console_saved[MODEL_SAVED_BYTES];
+static bool console_has_saved;
+#endif
+
 static line_reader_t console_line;
 
 // The last request carried out; seq 0: none that could be repeated.
 static uint16_t console_last_seq;
 static uint32_t console_last_crc;
 
-static void console_begin(uint16_t seq, const FLASH_DATA char *words) {
+CONSOLE_SHARED void console_begin(uint16_t seq, const FLASH_DATA char *words) {
     line_begin();
     if (seq != 0) {
         line_text(FLASH_TEXT("@"));
@@ -76,7 +77,8 @@ static void console_key_signed(const FLASH_DATA char *key, int32_t value) {
 }
 
 // Refuse a request in fixed words. Returns -1, for the caller to return.
-static int console_refuse(uint16_t seq, const FLASH_DATA char *code, const FLASH_DATA char *words) {
+CONSOLE_SHARED int console_refuse(uint16_t seq, const FLASH_DATA char *code,
+                                  const FLASH_DATA char *words) {
     console_begin(seq, FLASH_TEXT("err "));
     line_text(code);
     line_text(FLASH_TEXT(" "));
@@ -86,8 +88,8 @@ static int console_refuse(uint16_t seq, const FLASH_DATA char *code, const FLASH
 }
 
 // Refuse a request for its arguments: what the verb takes, then the reason. Returns -1.
-static int console_refuse_arguments(const console_request_t *request,
-                                    const FLASH_DATA char *reason) {
+CONSOLE_SHARED int console_refuse_arguments(const console_request_t *request,
+                                            const FLASH_DATA char *reason) {
     console_begin(request->seq, FLASH_TEXT("err " PROTOCOL_ERR_ARGS " "));
     line_text(request->name);
     line_text(FLASH_TEXT(" takes "));
@@ -97,6 +99,7 @@ static int console_refuse_arguments(const console_request_t *request,
     return -1;
 }
 
+#if CONSOLE_HAS_WINDOW
 // Refuse values of the window that it does not have. Returns -1.
 static int console_refuse_values(uint16_t seq, uint32_t offset, uint32_t count) {
     console_begin(seq, FLASH_TEXT("err " PROTOCOL_ERR_RANGE " "));
@@ -108,6 +111,7 @@ static int console_refuse_values(uint16_t seq, uint32_t offset, uint32_t count) 
     line_end();
     return -1;
 }
+#endif
 
 // strcmp, which the C library has in 730 bytes for speed.
 static bool console_equal(const char *word, const FLASH_DATA char *other) {
@@ -119,7 +123,7 @@ static bool console_equal(const char *word, const FLASH_DATA char *other) {
 }
 
 // Cut the next word off *rest, which then begins after it. Empty when there is none.
-static char *console_word(char **rest) {
+CONSOLE_SHARED char *console_word(char **rest) {
     char *word = *rest;
     while (*word == ' ') {
         word++;
@@ -140,7 +144,7 @@ static char *console_word(char **rest) {
 
 // Read a decimal number; one too large for 32 bits becomes the largest, which nothing here has.
 // Returns 0, or -1 when the word is no number.
-static int console_number(const char *word, uint32_t *value) {
+CONSOLE_SHARED int console_number(const char *word, uint32_t *value) {
     uint32_t number = 0;
     if (*word == '\0') {
         return -1;
@@ -156,9 +160,11 @@ static int console_number(const char *word, uint32_t *value) {
     return 0;
 }
 
+#if CONSOLE_HAS_WINDOW
 static bool console_window_has(uint32_t offset, uint32_t count) {
     return count <= CONSOLE_WINDOW_BYTES && offset <= CONSOLE_WINDOW_BYTES - count;
 }
+#endif
 
 // The key=values of `hello` and of `ready`.
 static void console_describe(void) {
@@ -192,12 +198,13 @@ static int console_hello(const console_request_t *request) {
 static int console_help(const console_request_t *request);
 
 static int console_reset(const console_request_t *request) {
-    forecast_reset(&model, &console_states);
+    forecast_reset(&model, console_states);
     console_begin(request->seq, FLASH_TEXT("ok reset"));
     line_end();
     return 0;
 }
 
+#if CONSOLE_HAS_WINDOW
 static int console_load(const console_request_t *request) {
     char *rest = request->arguments;
     const char *offset_word = console_word(&rest);
@@ -229,13 +236,12 @@ static int console_run(const console_request_t *request) {
     }
     if (!request->repeated) {
         if (keep) {
-            forecast_rewind(&console_states);
+            forecast_rewind(&model, console_states);
         } else {
-            forecast_reset(&model, &console_states);
+            forecast_reset(&model, console_states);
         }
         port_start_ticks();
-        const int status =
-            forecast_window(console_window, console_outputs, &model, &console_states);
+        const int status = forecast_window(console_window, console_outputs, &model, console_states);
         console_ticks = port_ticks();
         if (status != FORECAST_OK) {
             return console_refuse(request->seq, FLASH_TEXT(PROTOCOL_ERR_INTERNAL),
@@ -248,6 +254,7 @@ static int console_run(const console_request_t *request) {
     line_end();
     return 0;
 }
+#endif
 
 #define CONSOLE_TEXT_OF(number) #number
 #define CONSOLE_TEXT(macro) CONSOLE_TEXT_OF(macro)
@@ -264,9 +271,9 @@ static int console_step(const console_request_t *request) {
         int8_t *sample = (int8_t *)digits;
         hex_decode(digits, (uint8_t *)sample, MODEL_FEATURES);
         port_start_ticks();
-        int status = forecast_step(sample, &model, &console_states);
+        int status = forecast_step(sample, &model, console_states);
         if (status == FORECAST_OK && !MODEL_WHOLE_SEQUENCE) {
-            status = forecast_output(console_outputs, &model, &console_states);
+            status = forecast_output(console_outputs, &model, console_states);
         }
         console_ticks = port_ticks();
         if (status == FORECAST_ERR_STEPS) {
@@ -288,6 +295,45 @@ static int console_step(const console_request_t *request) {
     return 0;
 }
 
+#if CONSOLE_HAS_WINDOW
+#if CONSOLE_CAN_SAVE
+static int console_save(const console_request_t *request) {
+    if (!request->repeated) {
+        forecast_save(console_saved, &model, console_states);
+        console_has_saved = true;
+    }
+    console_begin(request->seq, FLASH_TEXT("ok save hex="));
+    line_hex_bytes((const int8_t *)console_saved, MODEL_SAVED_BYTES);
+    line_end();
+    return 0;
+}
+
+static int console_restore(const console_request_t *request) {
+    if (!console_has_saved) {
+        return console_refuse(request->seq, FLASH_TEXT(PROTOCOL_ERR_STATE),
+                              FLASH_TEXT("nothing was saved"));
+    }
+    if (!request->repeated &&
+        forecast_restore(console_saved, &model, console_states) != FORECAST_OK) {
+        return console_refuse(request->seq, FLASH_TEXT(PROTOCOL_ERR_INTERNAL),
+                              FLASH_TEXT("the engine refused"));
+    }
+    console_begin(request->seq, FLASH_TEXT("ok restore"));
+    line_end();
+    return 0;
+}
+#else
+static int console_save(const console_request_t *request) {
+    return console_refuse(request->seq, FLASH_TEXT(PROTOCOL_ERR_STATE),
+                          FLASH_TEXT("the head reads whole windows: there is no stream"));
+}
+
+static int console_restore(const console_request_t *request) {
+    return console_save(request);
+}
+#endif
+#endif
+
 static int console_state(const console_request_t *request) {
     char *rest = request->arguments;
     const char *word = console_word(&rest);
@@ -305,13 +351,14 @@ static int console_state(const console_request_t *request) {
     }
     const uint16_t size = model.lstms[layer].hidden_size;
     console_begin(request->seq, FLASH_TEXT("ok state h="));
-    line_hex_bytes(forecast_hidden((uint8_t)layer, &model, &console_states), size);
+    line_hex_bytes(forecast_hidden((uint8_t)layer, &model, console_states), size);
     line_text(FLASH_TEXT(" c="));
-    line_hex_words(forecast_cells((uint8_t)layer, &model, &console_states), size);
+    line_hex_words(forecast_cells((uint8_t)layer, &model, console_states), size);
     line_end();
     return 0;
 }
 
+#if CONSOLE_HAS_WINDOW
 static int console_input(const console_request_t *request) {
     char *rest = request->arguments;
     const char *offset_word = console_word(&rest);
@@ -330,6 +377,7 @@ static int console_input(const console_request_t *request) {
     line_end();
     return 0;
 }
+#endif
 
 static int console_stack(const console_request_t *request) {
     console_begin(request->seq, FLASH_TEXT("ok stack"));
@@ -339,21 +387,56 @@ static int console_stack(const console_request_t *request) {
     return 0;
 }
 
+#define CONSOLE_NOTHING(verb, usage, meaning)
+
+#if CONSOLE_HAS_WINDOW
+#define CONSOLE_MEANING_TEXT(name, meaning) FLASH_NAMED_TEXT(name, meaning)
+#define CONSOLE_MEANING(name, meaning) FLASH_NAMED(name, meaning),
+#else
+#define CONSOLE_MEANING_TEXT(name, meaning)
+#define CONSOLE_MEANING(name, meaning)
+#endif
+
 #define CONSOLE_TEXTS(verb, usage, meaning)                                                        \
     FLASH_NAMED_TEXT(console_##verb##_name, #verb)                                                 \
     FLASH_NAMED_TEXT(console_##verb##_usage, usage)                                                \
-    FLASH_NAMED_TEXT(console_##verb##_meaning, meaning)
-PROTOCOL_VERBS(CONSOLE_TEXTS)
+    CONSOLE_MEANING_TEXT(console_##verb##_meaning, meaning)
 
-#define CONSOLE_ENTRY(verb, usage, meaning)                                                        \
+#define CONSOLE_ROW(verb, usage, meaning, answers)                                                 \
     {FLASH_NAMED(console_##verb##_name, #verb), FLASH_NAMED(console_##verb##_usage, usage),        \
-     FLASH_NAMED(console_##verb##_meaning, meaning), console_##verb},
+     CONSOLE_MEANING(console_##verb##_meaning, meaning) answers},
+#define CONSOLE_ENTRY(verb, usage, meaning) CONSOLE_ROW(verb, usage, meaning, console_##verb)
+
+#if CONSOLE_HAS_WINDOW
+PROTOCOL_VERBS(CONSOLE_TEXTS, CONSOLE_TEXTS)
+#define CONSOLE_OWN PROTOCOL_VERBS(CONSOLE_ENTRY, CONSOLE_ENTRY)
+#else
+PROTOCOL_VERBS(CONSOLE_TEXTS, CONSOLE_NOTHING)
+#define CONSOLE_OWN PROTOCOL_VERBS(CONSOLE_ENTRY, CONSOLE_NOTHING)
+#endif
+
+#if APPLICATION_SHELF
+#if CONSOLE_HAS_WINDOW
+#define CONSOLE_SHELF_VERBS(VERB) PROTOCOL_SHELF_VERBS(VERB, VERB)
+#else
+#define CONSOLE_SHELF_VERBS(VERB) PROTOCOL_SHELF_VERBS(VERB, CONSOLE_NOTHING)
+#endif
+CONSOLE_SHELF_VERBS(CONSOLE_TEXTS)
+#define CONSOLE_SHELF_ENTRY(verb, usage, meaning)                                                  \
+    CONSOLE_ROW(verb, usage, meaning, shelf_verb_##verb)
+#define CONSOLE_OTHERS CONSOLE_SHELF_VERBS(CONSOLE_SHELF_ENTRY)
+#else
+#define CONSOLE_OTHERS
+#endif
+
 static const FLASH_DATA struct {
     const FLASH_DATA char *name;
     const FLASH_DATA char *usage;
+#if CONSOLE_HAS_WINDOW
     const FLASH_DATA char *meaning;
+#endif
     console_verb_t answer;
-} console_verbs[] = {PROTOCOL_VERBS(CONSOLE_ENTRY)};
+} console_verbs[] = {CONSOLE_OWN CONSOLE_OTHERS};
 #define CONSOLE_VERB_COUNT (sizeof console_verbs / sizeof console_verbs[0])
 
 static int console_help(const console_request_t *request) {
@@ -362,8 +445,10 @@ static int console_help(const console_request_t *request) {
         line_text(console_verbs[i].name);
         line_text(*console_verbs[i].usage != '\0' ? FLASH_TEXT(" ") : FLASH_TEXT(""));
         line_text(console_verbs[i].usage);
+#if CONSOLE_HAS_WINDOW
         line_text(FLASH_TEXT("  "));
         line_text(console_verbs[i].meaning);
+#endif
         line_end_log();
     }
     console_begin(request->seq, FLASH_TEXT("ok help"));
@@ -428,7 +513,7 @@ static void console_answer(void) {
 }
 
 void console_start(void) {
-    forecast_reset(&model, &console_states);
+    forecast_reset(&model, console_states);
     line_text(FLASH_TEXT("# shelfcast " PROTOCOL_FIRMWARE " on " BOARD_NAME));
     line_end_log();
     line_begin();

@@ -1,5 +1,6 @@
 #include "line.h"
 
+#include "config.h"
 #include "crc32.h"
 #include "hex.h"
 #include "port.h"
@@ -68,6 +69,12 @@ static void line_put(char character) {
     line_running_crc = crc32_update(line_running_crc, (uint8_t)character);
     port_put((uint8_t)character);
 }
+
+#if APPLICATION_SHELF
+void line_char(char character) {
+    line_put(character);
+}
+#endif
 
 static void line_hex_byte(uint8_t byte) {
     line_put(hex_char((uint8_t)(byte >> 4)));

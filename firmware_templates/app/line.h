@@ -40,6 +40,7 @@ line_crc_t line_check(line_reader_t *reader, uint32_t *crc);
 // Send a line: begin, any pieces, end. Nothing else may be sent in between.
 void line_begin(void);
 void line_text(const FLASH_DATA char *text);  // a FLASH_TEXT
+void line_char(char character);               // for the shelf's name
 void line_unsigned(uint32_t value);
 void line_signed(int32_t value);
 void line_hex32(uint32_t value);

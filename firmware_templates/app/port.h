@@ -12,6 +12,8 @@
 
 #include <stdint.h>
 
+#include "board.h"
+
 // Bring up the clock and the serial port (BOARD_UART_BAUD, 8N1). Called once, first thing in main.
 // With no crystal the board runs on what it has, and says so through port_clock_hz.
 void port_init(void);
@@ -48,5 +50,18 @@ void port_restart(void);
 // Every interrupt of the chip's peripherals ends here, where the core has a table of them.
 // Defined by the family.
 void port_interrupt(void);
+
+#ifdef BOARD_STORAGE_BYTES
+// Storage of BOARD_STORAGE_BYTES that outlives a power cut; addresses count from its start.
+// Declared by profiles with a [storage]; their family defines it.
+
+// Read bytes.
+void port_storage_read(uint16_t at, uint8_t *bytes, uint16_t count);
+
+// Write bytes, what must be erased for them before: from the start of one of the storage's halves,
+// at most a half, a multiple of 4. In ascending order: the last bytes are written last. Every wait
+// is bounded; the caller reads back what was written.
+void port_storage_write(uint16_t at, const uint8_t *bytes, uint16_t count);
+#endif
 
 #endif

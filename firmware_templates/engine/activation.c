@@ -1,5 +1,8 @@
 #include "activation.h"
 
+// Kernels that read another table have activations of their own.
+#if !ACTIVATION_TABLE_POSITIVE && !ACTIVATION_TABLE_SIGNED
+
 // The table at magnitude / 2^bits, with `bits` more bits of fraction. The knot is below 255.
 static int32_t activation_line(uint32_t magnitude, unsigned bits) {
     uint32_t knot = magnitude >> bits;
@@ -33,3 +36,5 @@ int16_t activation_tanh(int16_t value, int8_t scale_power) {
     int32_t half = INT32_C(1) << 7;
     return (int16_t)((scaled >= 0 ? line - one + half : one - line + half - 1) >> 8);
 }
+
+#endif

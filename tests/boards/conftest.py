@@ -17,6 +17,7 @@ from toolchain.device.link import Link, open_link
 from toolchain.errors import ToolMissing
 from toolchain.firmware.build import build
 from toolchain.firmware.elf import Image
+from toolchain.firmware.kernel import Profile
 from toolchain.firmware.render import render
 from toolchain.graph.tflite_file import load_graph
 from toolchain.graph.types import Graph
@@ -76,18 +77,27 @@ def build_firmware(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Fi
     """Build a forecaster for a board, once each; with another main.c when one is given."""
     built: dict[str, Firmware] = {}
 
-    def make(name: str, recipe: Recipe, main: str | None = None) -> Firmware:
+    def make(
+        name: str,
+        recipe: Recipe,
+        main: str | None = None,
+        *,
+        profile: Profile = "speed",
+        kernel: str | None = None,
+    ) -> Firmware:
         board = find_board(name, boards_dir())
         core = read_cores(boards_dir())[board.core]
+        if kernel is not None:
+            core = core.model_copy(update={"kernel": kernel})
         if shutil.which(f"{core.compiler}gcc") is None:
             pytest.skip(f"{core.compiler}gcc is not installed")
-        key = f"{name} {recipe} {main}"
+        key = f"{name} {recipe} {main} {profile} {kernel}"
         if key not in built:
             folder = tmp_path_factory.mktemp(name)
             (folder / "model.tflite").write_bytes(write_forecaster(recipe))
             graph = load_graph(folder / "model.tflite")
             sources = folder / "sources"
-            render(graph, board, core, boards_dir(), sources)
+            render(graph, board, core, boards_dir(), sources, profile)
             if main is not None:
                 (sources / "app" / "main.c").write_text(main)
             built[key] = Firmware(board, core, graph, sources, build(sources, board, core))

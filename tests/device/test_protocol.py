@@ -193,7 +193,11 @@ def test_a_load_fills_the_line_and_no_more(line_bytes: int) -> None:
 
 def test_texts_can_be_pasted_into_a_c_header() -> None:
     for text in [
-        *(text for verb in protocol.VERBS for text in (verb.name, verb.arguments, verb.meaning)),
+        *(
+            text
+            for verb in protocol.VERBS + protocol.SHELF_VERBS
+            for text in (verb.name, verb.arguments, verb.meaning)
+        ),
         *(text for code in protocol.ERROR_CODES for text in (code.name, code.meaning)),
     ]:
         assert text.isascii()
@@ -212,15 +216,18 @@ def code(text: str) -> str:
 
 def test_the_page_has_every_verb_and_code() -> None:
     lines = PAGE.read_text(encoding="utf-8").splitlines()
-    verbs = [
-        f"| `{verb.name}` | {code(verb.arguments)} | {code(verb.answer)} | {verb.meaning} |"
-        for verb in protocol.VERBS
-    ]
+    head = "| verb | arguments | answer | meaning |"
     codes = [f"| `{item.name}` | {item.meaning} |" for item in protocol.ERROR_CODES]
-    start = lines.index("| verb | arguments | answer | meaning |") + 2
+    start = 0
     refusals = lines.index("| code | meaning |") + 2
 
-    assert lines[start : start + len(verbs) + 1] == [*verbs, ""]
+    for table in (protocol.VERBS, protocol.SHELF_VERBS):
+        verbs = [
+            f"| `{verb.name}` | {code(verb.arguments)} | {code(verb.answer)} | {verb.meaning} |"
+            for verb in table
+        ]
+        start = lines.index(head, start) + 2
+        assert lines[start : start + len(verbs) + 1] == [*verbs, ""]
     assert lines[refusals : refusals + len(codes) + 1] == [*codes, ""]
 
 

@@ -12,7 +12,6 @@ from strict_c import SANITIZERS, WARNINGS
 from toolchain.board import boards_dir, find_board, read_cores
 from toolchain.firmware.render import render
 from toolchain.graph.types import Graph
-from toolchain.resources import resource_dir
 
 HERE = Path(__file__).parent
 
@@ -64,35 +63,37 @@ def _compile(arguments: list[str | Path]) -> None:
     assert result.returncode == 0, result.stderr
 
 
-@pytest.fixture(scope="session")
-def engine_objects(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The engine's own files, compiled once: they are the same for every model."""
-    folder = tmp_path_factory.mktemp("engine")
-    objects = []
-    for source in sorted((resource_dir("firmware_templates") / "engine").glob("*.c")):
-        objects.append(folder / f"{source.stem}.o")
-        _compile([*STRICT, "-c", source, "-o", objects[-1]])
-    return objects
-
-
-def _render(graph: Graph, folder: Path) -> list[str | Path]:
-    """Render a graph; return what compiling its model and the harness takes."""
+def _render(graph: Graph, folder: Path, harness: str = "harness.c") -> list[str | Path]:
+    """Render a graph; return what compiling engine, model and harness takes."""
     boards = boards_dir()
     board = find_board("netduinoplus2", boards)
-    render(graph, board, read_cores(boards)[board.core], boards, folder)
-    data = [folder / "model.c", folder / "tables.c", HERE / "harness.c"]
-    return ["-I", folder, "-I", folder / "engine", *data]
+    core = read_cores(boards)[board.core].model_copy(update={"kernel": "portable"})
+    render(graph, board, core, boards, folder)
+    data = [folder / "model.c", folder / "tables.c", HERE / harness]
+    return ["-I", folder, "-I", folder / "engine", *data, *sorted((folder / "engine").glob("*.c"))]
 
 
 @pytest.fixture
-def compile_engine(tmp_path: Path, engine_objects: list[Path]) -> Callable[[Graph], HostEngine]:
+def compile_engine(tmp_path: Path) -> Callable[[Graph], HostEngine]:
     """Compile a graph with the engine for the host, under the sanitizers."""
 
     def compile_it(graph: Graph) -> HostEngine:
         arguments = _render(graph, tmp_path / "sources")
         program = tmp_path / "harness"
-        _compile([*STRICT, *arguments, *engine_objects, "-o", program])
+        _compile([*STRICT, *arguments, "-o", program])
         return HostEngine(program, graph)
+
+    return compile_it
+
+
+@pytest.fixture
+def compile_stream(tmp_path: Path) -> Callable[[Graph], Path]:
+    """Compile a graph with the program that streams, under the sanitizers."""
+
+    def compile_it(graph: Graph) -> Path:
+        program = tmp_path / "stream"
+        _compile([*STRICT, *_render(graph, tmp_path / "sources", "stream.c"), "-o", program])
+        return program
 
     return compile_it
 
@@ -105,8 +106,7 @@ def compile_mutant(tmp_path: Path) -> Callable[[Graph, Callable[[Path], None]], 
         folder, program = tmp_path / "sources", tmp_path / "mutant"
         arguments = _render(graph, folder)
         mutate(folder)
-        engine = sorted((folder / "engine").glob("*.c"))
-        _compile(["-std=c99", "-O1", "-w", "-fwrapv", *arguments, *engine, "-o", program])
+        _compile(["-std=c99", "-O1", "-w", "-fwrapv", *arguments, "-o", program])
         return HostEngine(program, graph)
 
     return compile_it

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from recipes import ALL, ORDINARY
@@ -40,3 +42,18 @@ def test_carries_the_state_over_as_the_reference_does(
         for layer in range(len(graph.lstms)):
             np.testing.assert_array_equal(computed.hidden[layer][number], expected.hidden[layer][0])
             np.testing.assert_array_equal(computed.cells[layer][number], expected.cells[layer][0])
+
+
+def test_scales_may_be_multiplied_in_single_precision(make_graph, make_windows, compile_engine):
+    double = make_graph(ORDINARY["lstm16"])
+    graph = replace(double, oracle="float32")
+    windows = make_windows(graph, 400)
+
+    computed = compile_engine(graph).run(windows)
+
+    expected = reference.run(graph, windows, trace=True)
+    np.testing.assert_array_equal(computed.hidden[0], expected.hidden[0])
+    np.testing.assert_array_equal(computed.cells[0], expected.cells[0])
+    np.testing.assert_array_equal(computed.outputs, expected.outputs)
+    other = reference.run(double, windows, trace=True)
+    assert (other.cells[0] != expected.cells[0]).any()

@@ -25,43 +25,44 @@ TRAPS = {
         "engine/fixed_point.h", " - (value < 0)) >> exponent", ") >> exponent", "lstm64",
     ),
     "input and recurrent sums share a scale": (
-        "engine/lstm.c", "&layer->recurrent_scale[gate]", "&layer->input_scale[gate]", "lstm16",
+        "engine/lstm_portable.c",
+        "&constants->recurrent_scale[gate]", "&constants->input_scale[gate]", "lstm16",
     ),
     "input part not saturated": (
-        "engine/lstm.c",
-        "int16_t a = fixed_saturate16(fixed_multiply(given[gate], &layer->input_scale[gate]));",
-        "int32_t a = fixed_multiply(given[gate], &layer->input_scale[gate]);",
+        "engine/lstm_portable.c",
+        "fixed_saturate16(lstm_scaled(given_sums[gate], &constants->input_scale[gate]));",
+        "lstm_scaled(given_sums[gate], &constants->input_scale[gate]);",
         "sums saturate Q3.12",
     ),
     "recurrent part not saturated": (
-        "engine/lstm.c",
-        "int16_t r =\n",
-        "int32_t r = fixed_multiply(recalled[gate], &layer->recurrent_scale[gate]);\n"
-        "            int16_t unused =\n",
+        "engine/lstm_portable.c",
+        "int16_t r = fixed_saturate16(\n",
+        "int32_t r = (\n",
         "recurrent sums shift left",
     ),
     "sum of both parts wraps": (
-        "engine/lstm.c",
+        "engine/lstm_portable.c",
         "fixed_saturate16((int32_t)a + r)", "(int16_t)(uint16_t)((uint16_t)a + (uint16_t)r)",
         "sums saturate Q3.12",
     ),
     "update of the cell not saturated before the sum": (
-        "engine/lstm.c", "int16_t added = fixed_saturate16(", "int32_t added = (",
+        "engine/lstm_portable.c", "int16_t added = fixed_saturate16(", "int32_t added = (",
         "finest cell",
     ),
     "cell sum wraps": (
-        "engine/lstm.c",
+        "engine/lstm_portable.c",
         "fixed_saturate16((int32_t)kept + added)",
         "(int16_t)(uint16_t)((uint16_t)kept + (uint16_t)added)",
         "fine cell saturates",
     ),
     "cell not clipped": (
-        "engine/lstm.c", "if (layer->cell_clip > 0) {", "if (layer->cell_clip > 32767) {",
+        "engine/lstm_portable.c",
+        "if (constants->cell_clip > 0) {", "if (constants->cell_clip > 32767) {",
         "coarse cell is clipped",
     ),
     "clip of a fine cell lets -32768 through": (
-        "engine/lstm.c", "if (layer->cell_clip > 0) {",
-        "if (layer->cell_clip > 0 && layer->cell_clip < 32767) {", "fine cell saturates",
+        "engine/lstm_portable.c", "if (constants->cell_clip > 0) {",
+        "if (constants->cell_clip > 0 && constants->cell_clip < 32767) {", "fine cell saturates",
     ),
     "tanh of a fine cell without rounding": (
         "engine/activation.c", "(scaled + (INT32_C(1) << (-left - 1))) >> -left",
@@ -71,18 +72,40 @@ TRAPS = {
         "engine/activation.c", "scaled *= INT32_C(1) << left;", "scaled *= 1;", "coarsest cell",
     ),
     "reset to 0, not to the zero point": (
-        "engine/forecast.c", "layer->hidden_zero_point, layer->hidden_size)",
+        "engine/forecast.c", "(uint8_t)layer->hidden_zero_point, layer->hidden_size)",
         "0, layer->hidden_size)", "lstm16",
     ),
     "hidden state updated while it is still read": (
-        "engine/forecast.c", "lstm_step(given, state->next, layer, hidden,",
-        "lstm_step(given, hidden, layer, hidden,", "lstm16",
+        "engine/lstm_portable.c", "hidden[unit] = lstm_unit(",
+        "recalled[unit] = hidden[unit] = lstm_unit(", "lstm16",
     ),
     "sigmoid of negative values mirrored without the last step": (
         "engine/activation.c", "(INT32_C(1) << 25) - line + half - 1",
         "(INT32_C(1) << 25) - line + half", "lstm64",
     ),
+    "a value below zero looks tanh up past its table": (
+        "engine/dense.c", "layer->lookup[result + 128]", "layer->lookup[result & 127]",
+        "tanh and sigmoid",
+    ),
+    "softmax against zero, not against the largest": (
+        "engine/softmax.c", "largest = *value > largest ? *value : largest;", "largest = 127;",
+        "shares by a softmax",
+    ),
+    "two steps to the inverse of the sum": (
+        "engine/softmax.c", "uint8_t left = 3;", "uint8_t left = 1;", "steep softmax",
+    ),
+    "a share of 1 wraps": (
+        "engine/softmax.c", "(rounded > 255 ? INT32_C(255) : (int32_t)rounded)",
+        "(int32_t)rounded", "one share",
+    ),
+    "shares cut off, not rounded": (
+        "engine/softmax.c", "((uint32_t)share + (UINT32_C(1) << (whole_bits + 22)))",
+        "(uint32_t)share", "shares by a softmax",
+    ),
 }  # fmt: skip
+
+
+HEAD = ("engine/dense.c", "engine/softmax.c")
 
 
 @pytest.mark.parametrize("name", TRAPS)
@@ -100,6 +123,10 @@ def test_a_sprung_trap_is_seen(name, make_graph, make_windows, compile_mutant):
     computed = compile_mutant(graph, spring).run(windows)
 
     expected = reference.run(graph, windows, trace=True)
+    if file in HEAD:
+        # No state tells of what comes after the layers.
+        assert (computed.outputs != expected.outputs).any()
+        return
     differences = sum(
         int((mine != theirs).sum())
         for mine, theirs in (

@@ -55,10 +55,12 @@ def arm_gcc() -> str:
     return "arm-none-eabi-gcc"
 
 
-def _render(recipe: Recipe, board: Board, folder: Path) -> Rendered:
+def _render(recipe: Recipe, board: Board, folder: Path, kernel: str | None = None) -> Rendered:
     (folder / "model.tflite").write_bytes(write_forecaster(recipe))
     graph = load_graph(folder / "model.tflite")
     core = read_cores(boards_dir())[board.core]
+    if kernel is not None:
+        core = core.model_copy(update={"kernel": kernel})
     render(graph, board, core, boards_dir(), folder / "sources")
     return Rendered(folder / "sources", graph, board, core)
 
@@ -88,7 +90,7 @@ def compile_console(
             board = find_board("netduinoplus2", boards_dir()).model_copy(
                 update={"line_bytes": line_bytes}
             )
-            rendered = _render(recipe, board, folder)
+            rendered = _render(recipe, board, folder, kernel="portable")
             sources = [
                 *(rendered.sources / "app").glob("*.c"),
                 *(rendered.sources / "engine").glob("*.c"),

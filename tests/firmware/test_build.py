@@ -16,6 +16,7 @@ from tflite_writer import Recipe
 from toolchain.board import boards_dir, read_boards
 from toolchain.errors import CompileError, DoesNotFit, ToolMissing
 from toolchain.firmware.build import build
+from toolchain.firmware.render import ENGINE_VERSION
 
 pytestmark = pytest.mark.usefixtures("arm_gcc")
 
@@ -83,7 +84,7 @@ def test_progress_grows_to_one(render_for):
     fractions = [fraction for fraction, _ in heard]
     assert fractions == sorted(fractions)
     assert heard[-1] == (1.0, "built")
-    assert "compiling engine/lstm.c" in [words for _, words in heard]
+    assert "compiling engine/forecast.c" in [words for _, words in heard]
 
 
 def test_a_missing_compiler_is_named_with_its_package(render_for):
@@ -153,21 +154,32 @@ def test_a_link_error_names_what_is_undefined(render_for):
         build(rendered.sources, rendered.board, rendered.core)
 
 
+def test_a_makefile_that_make_cannot_read_is_named_with_its_line(render_for):
+    rendered = render_for()
+    with (rendered.sources / "Makefile").open("a") as makefile:
+        makefile.write("no rule\n")
+    with pytest.raises(
+        CompileError, match=r"^stm32vldiscovery: Makefile:\d+: \*\*\* missing separator\. +Stop\."
+    ):
+        build(rendered.sources, rendered.board, rendered.core)
+
+
 def test_a_model_of_another_engine_does_not_compile(render_for):
     rendered = render_for()
     header = rendered.sources / "engine" / "forecast.h"
     text = header.read_text()
-    assert "#define FORECAST_ENGINE_VERSION 1\n" in text
-    header.write_text(text.replace("ENGINE_VERSION 1\n", "ENGINE_VERSION 2\n"))
-    with pytest.raises(CompileError, match="rendered for engine version 1: render it again"):
+    assert f"#define FORECAST_ENGINE_VERSION {ENGINE_VERSION}\n" in text
+    header.write_text(text.replace(f"_VERSION {ENGINE_VERSION}\n", "_VERSION 99\n"))
+    complaint = f"rendered for engine version {ENGINE_VERSION}: render it again"
+    with pytest.raises(CompileError, match=complaint):
         build(rendered.sources, rendered.board, rendered.core)
 
 
-def test_a_board_whose_lines_cannot_hold_a_sample_does_not_compile(render_for):
+def test_lines_too_short_for_a_sample_do_not_compile(render_for):
     rendered = render_for(recipe=Recipe(hidden=(2,), steps=2, features=60), line_bytes=96)
-    with pytest.raises(
-        CompileError, match="line_bytes of the board is too small for one sample of this model"
-    ):
+    header = rendered.sources / "board.h"
+    header.write_text(header.read_text().replace("LINE_BYTES 143u", "LINE_BYTES 142u"))
+    with pytest.raises(CompileError, match="the lines are too short for one sample of this model"):
         build(rendered.sources, rendered.board, rendered.core)
 
 
@@ -198,6 +210,20 @@ def test_an_image_too_large_for_flash_says_by_how_much_and_what_is_large(render_
     assert str(caught.value).endswith(
         ". Try a smaller --hidden or a larger board (shelfcast boards lists them)."
     )
+
+
+def test_code_behind_the_constants_of_an_avr_says_by_how_much_it_is_too_large(render_for):
+    if shutil.which("avr-gcc") is None:
+        pytest.skip("avr-gcc is not installed")
+    fitting = render_for("arduino-uno")
+    flash_bytes = build(fitting.sources, fitting.board, fitting.core).flash_bytes
+    shutil.rmtree(fitting.sources)
+    rendered = render_for("arduino-uno", **shrunk("arduino-uno", "flash", flash_bytes - 2))
+    with pytest.raises(
+        DoesNotFit,
+        match=f"arduino-uno: needs {flash_bytes:,} bytes of flash, has {flash_bytes - 2:,}, 2 too",
+    ):
+        build(rendered.sources, rendered.board, rendered.core)
 
 
 def test_variables_and_stack_too_large_for_ram_are_refused_with_both(render_for):

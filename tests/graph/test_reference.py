@@ -4,30 +4,17 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from oracle import as_given, as_taken, oracle
 from recipes import ALL, STRESS
 from tflite_writer import Recipe, write_forecaster
 
 from toolchain.graph import reference
 from toolchain.graph.tflite_file import load_graph
 
-runtime = pytest.importorskip(
-    "tflite_micro.python.tflite_micro.runtime",
-    reason="the tflite-micro wheel exists for Linux on x86-64 only",
-    exc_type=ImportError,
-)
 
-
-def oracle(path, windows, *, reset=True):
-    """Forecast with TFLite Micro itself."""
-    interpreter = runtime.Interpreter.from_file(str(path))
-    outputs = []
-    for window in windows:
-        if reset:
-            interpreter.reset()
-        interpreter.set_input(window[None], 0)
-        interpreter.invoke()
-        outputs.append(interpreter.get_output(0).reshape(-1).copy())
-    return np.array(outputs)
+def expected_outputs(path, graph, windows, *, reset=True):
+    """Forecast int8 windows with TFLite Micro itself."""
+    return oracle(path.read_bytes(), as_taken(graph, windows), [reset] * len(windows))
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -37,7 +24,8 @@ def test_equals_tflite_micro(name, make_graph, make_windows, tmp_path):
 
     forecasts = reference.run(graph, windows)
 
-    np.testing.assert_array_equal(forecasts.outputs, oracle(tmp_path / "model.tflite", windows))
+    expected = expected_outputs(tmp_path / "model.tflite", graph, windows)
+    np.testing.assert_array_equal(as_given(graph, forecasts.outputs), expected)
 
 
 @pytest.mark.parametrize("name", STRESS)
@@ -48,7 +36,7 @@ def test_every_hidden_value_equals_tflite_micro(name, make_graph, make_windows, 
 
     forecasts = reference.run(graph, windows, trace=True)
 
-    expected = oracle(tmp_path / "model.tflite", windows)
+    expected = expected_outputs(tmp_path / "model.tflite", graph, windows)
     np.testing.assert_array_equal(forecasts.outputs, expected)
     np.testing.assert_array_equal(forecasts.hidden[-1].reshape(expected.shape), expected)
 
@@ -64,9 +52,9 @@ def test_carries_the_state_over_as_tflite_micro_does(name, make_graph, make_wind
         state = forecast.state
         outputs.append(forecast.outputs[0])
 
-    expected = oracle(tmp_path / "model.tflite", windows, reset=False)
+    expected = expected_outputs(tmp_path / "model.tflite", graph, windows, reset=False)
     np.testing.assert_array_equal(np.array(outputs), expected)
-    with_reset = oracle(tmp_path / "model.tflite", windows)
+    with_reset = expected_outputs(tmp_path / "model.tflite", graph, windows)
     assert (with_reset != expected).any(), "carrying over must matter here"
 
 
@@ -78,7 +66,8 @@ def test_thousands_of_windows_equal_tflite_micro(name, make_graph, make_windows,
 
     forecasts = reference.run(graph, windows)
 
-    np.testing.assert_array_equal(forecasts.outputs, oracle(tmp_path / "model.tflite", windows))
+    expected = expected_outputs(tmp_path / "model.tflite", graph, windows)
+    np.testing.assert_array_equal(as_given(graph, forecasts.outputs), expected)
 
 
 @settings(
@@ -108,7 +97,8 @@ def test_equals_tflite_micro_for_any_network(recipe, tmp_path, make_windows):
     graph = load_graph(path)
     windows = make_windows(graph, 6)
 
-    np.testing.assert_array_equal(reference.run(graph, windows).outputs, oracle(path, windows))
+    expected = expected_outputs(path, graph, windows)
+    np.testing.assert_array_equal(reference.run(graph, windows).outputs, expected)
 
 
 def test_a_window_of_another_shape_is_refused(make_graph):

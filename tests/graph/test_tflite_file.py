@@ -141,7 +141,8 @@ def test_a_batch(tmp_path):
 def test_a_while_loop(tmp_path):
     assert refusal(tmp_path, chain(BuiltinOperator.TRANSPOSE, BuiltinOperator.WHILE)) == (
         "operator 1 is WHILE: the LSTM became a loop of small operators, as Keras 3 converts it. "
-        "Convert through tf-keras (Keras 2), which gives one UNIDIRECTIONAL_SEQUENCE_LSTM."
+        "Give the Keras file itself (.keras, .h5): shelfcast rebuilds its layers so that each is "
+        "one UNIDIRECTIONAL_SEQUENCE_LSTM."
     )
 
 
@@ -155,10 +156,106 @@ def test_an_unrolled_lstm(tmp_path):
 
 
 def test_an_unsupported_operator_is_named_with_its_index(tmp_path):
-    assert refusal(tmp_path, chain(BuiltinOperator.RESHAPE, BuiltinOperator.SOFTMAX)) == (
-        "operator 1 is SOFTMAX, which is not supported. Supported: UNIDIRECTIONAL_SEQUENCE_LSTM, "
-        "FULLY_CONNECTED, STRIDED_SLICE (last step), RESHAPE."
+    assert refusal(tmp_path, chain(BuiltinOperator.RESHAPE, BuiltinOperator.MAXIMUM)) == (
+        "operator 1 is MAXIMUM, which is not supported. Supported: UNIDIRECTIONAL_SEQUENCE_LSTM, "
+        "FULLY_CONNECTED, TANH, LOGISTIC and SOFTMAX behind it, STRIDED_SLICE (last step), "
+        "RESHAPE, QUANTIZE and DEQUANTIZE at the ends. Train with LSTM and Dense layers alone."
     )
+
+
+def test_a_bidirectional_layer_is_refused_with_the_reason(tmp_path):
+    assert refusal(tmp_path, chain(BuiltinOperator.BIDIRECTIONAL_SEQUENCE_LSTM)) == (
+        "operator 0 is BIDIRECTIONAL_SEQUENCE_LSTM: a backward layer needs the whole window before "
+        "its first output, so nothing can be fed day by day. Train LSTM layers that only go "
+        "forward."
+    )
+
+
+def test_a_gru_is_refused_with_the_reason(tmp_path):
+    writer = ModelWriter()
+    tensors = [writer.tensor((1, 4, 1), np.int8, scale=0.1) for _ in range(4)]
+    for number, code in enumerate(
+        (BuiltinOperator.WHILE, BuiltinOperator.LOGISTIC, BuiltinOperator.SUB)
+    ):
+        writer.operator(code, [tensors[number]], [tensors[number + 1]])
+
+    assert refusal(tmp_path, writer.finish(tensors[:1], tensors[-1:], subgraphs=2)) == (
+        "operator 0 is WHILE, the loop of a GRU: TFLite has no int8 operator for a GRU, so there "
+        "is nothing to be equal to. Train an LSTM layer instead."
+    )
+
+
+def test_a_softmax_that_follows_no_dense_layer(tmp_path):
+    assert refusal(tmp_path, chain(BuiltinOperator.SOFTMAX)) == (
+        "operator 0 SOFTMAX does not follow a FULLY_CONNECTED. Make it the activation of a dense "
+        "layer."
+    )
+
+
+def test_a_softmax_of_too_many_values(tmp_path):
+    recipe = Recipe(hidden=(2,), steps=2, dense=(512,), then=("softmax",), weight_scale=0.001)
+
+    assert refusal(tmp_path, write_forecaster(recipe)) == (
+        "operator 3 SOFTMAX is over 512 values; up to 511 are supported."
+    )
+
+
+def test_bytes_without_a_sign_at_the_input(tmp_path):
+    writer = ModelWriter()
+    source = writer.tensor((1, 4, 1), np.int32)
+    target = writer.tensor((1, 4, 1), np.int8, scale=0.1)
+    writer.operator(BuiltinOperator.QUANTIZE, [source], [target])
+
+    assert refusal(tmp_path, writer.finish([source], [target])) == (
+        "its input is INT32; INT8 is needed. Convert with inference_input_type = tf.int8 or "
+        "tf.float32."
+    )
+
+
+def test_an_lstm_whose_state_is_no_variable(tmp_path):
+    def change(writer, inputs):
+        writer.tensors[inputs[18]]["variable"] = False
+
+    assert lstm_with(tmp_path, change) == (
+        "operator 0 UNIDIRECTIONAL_SEQUENCE_LSTM has a state that is no variable tensor, so that "
+        "TFLite Micro refuses it: convert an LSTM layer as Keras 2 has it, stateful or not."
+    )
+
+
+def test_weights_around_a_zero_point(tmp_path):
+    def change(writer, inputs):
+        writer.tensors[inputs[3]]["zero_points"] = [3]
+
+    assert lstm_with(tmp_path, change) == (
+        "operator 0 UNIDIRECTIONAL_SEQUENCE_LSTM has weights with a zero point, and not around 0 "
+        "as TFLite Micro takes them: convert again."
+    )
+
+
+def test_real_values_at_both_ends_are_seen(make_graph):
+    graph = make_graph(Recipe(float_input=True, float_output=True))
+
+    assert graph.float_input
+    assert graph.float_output
+    assert [it.name for it in graph.operators][:: len(graph.operators) - 1] == [
+        "QUANTIZE",
+        "DEQUANTIZE",
+    ]
+
+
+def test_the_time_may_come_first(make_graph):
+    graph = make_graph(Recipe(steps=9, features=3, time_major=True))
+
+    assert (graph.steps, graph.features) == (9, 3)
+
+
+def test_a_file_far_too_large_is_not_read(tmp_path):
+    path = tmp_path / "large.tflite"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+
+    with pytest.raises(ModelError, match=r"has 1,099,511,627,776 bytes; a forecaster of up to"):
+        load_graph(path)
 
 
 def test_a_model_without_an_lstm(tmp_path):

@@ -9,13 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from toolchain.demand.windows import Windows
+from toolchain.demand.sales import Sales
+from toolchain.demand.windows import Dataset, Scaling, Windows, prepare
 from toolchain.network.float_model import forecast_float
 from toolchain.network.quantization import quantize, representative
 from toolchain.network.training import History, train
-from toolchain.project import Network
+from toolchain.project import Data, Network
 
 STEPS, FEATURES = 6, 2
+
+SCALING = Scaling(np.zeros(3), np.full(3, 10.0))
 
 
 def cut_windows(count: int, *, seed: int = 1) -> Windows:
@@ -53,12 +56,14 @@ def cut() -> Callable[..., Windows]:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """Two LSTM layers of different sizes: a mix-up of them cannot go unseen."""
     windows, validation = cut_windows(240), cut_windows(40, seed=2)
-    network = Network(window=STEPS, hidden=(5, 4), epochs=4, batch_size=16, learning_rate=0.05)
+    network = Network(
+        window=STEPS, hidden=(5, 4), epochs=4, batch_size=16, learning_rate=0.1, seed=3
+    )
     folder = tmp_path_factory.mktemp("trained")
     said: list[tuple[float, str]] = []
     history = train(
         windows, validation, network, folder, lambda *words: said.append(words),
-        scale=np.array([10.0, 10.0, 10.0]),
+        scaling=SCALING,
     )  # fmt: skip
     return Trained(windows, validation, network, folder, history, tuple(said))
 
@@ -75,3 +80,29 @@ def converted(trained: Trained, samples: np.ndarray) -> Path:
     out = trained.folder / "model.tflite"
     quantize(trained.model, samples, out)
     return out
+
+
+def sell_waves(*, noise: float, days: int = 200, seed: int = 1) -> Sales:
+    """Sell in three shops along a wave of nine days, each at its own level."""
+    rng = np.random.default_rng(seed)
+    day = np.arange(days)
+    level = np.array([[400.0], [900.0], [150.0]])
+    wave = 1 + 0.4 * np.sin(2 * np.pi * day / 9) + rng.normal(0, noise, (3, days))
+    dates = np.datetime64("2024-01-01") + day
+    return Sales(dates, ("a", "b", "c"), np.maximum(0, np.round(level * wave)))
+
+
+def cut_waves(sales: Sales) -> Dataset:
+    """Cut windows of nine days, units and weekday."""
+    data = Data(source="none", validation_days=25, test_days=25)
+    return prepare(sales, data, Network(window=9, features=("units", "weekday")))
+
+
+@pytest.fixture(scope="session")
+def sell() -> Callable[..., Sales]:
+    return sell_waves
+
+
+@pytest.fixture(scope="session")
+def cut_sales() -> Callable[[Sales], Dataset]:
+    return cut_waves

@@ -18,7 +18,7 @@ ANOTHER_PROCESS = """
 import sys
 from pathlib import Path
 import numpy as np
-from toolchain.demand.windows import Windows
+from toolchain.demand.windows import Scaling, Windows
 from toolchain.network.training import train
 from toolchain.project import Network
 folder = Path(sys.argv[1])
@@ -26,7 +26,7 @@ stored = np.load(folder / "windows.npz")
 names = ("inputs", "targets", "series", "days")
 splits = [Windows(*(stored[f"{split}_{name}"] for name in names)) for split in "tv"]
 network = Network.model_validate_json(sys.argv[2], strict=False)
-train(*splits, network, folder, scale=np.array([10.0, 10.0, 10.0]))
+train(*splits, network, folder, scaling=Scaling(np.zeros(3), np.full(3, 10.0)))
 
 from toolchain.network.backend import quiet
 from toolchain.network.convert import main

@@ -209,6 +209,22 @@ def dense_options(activation: int) -> tuple[int, Any]:
     return BuiltinOptions.FullyConnectedOptions, build
 
 
+def softmax_options(beta: float) -> tuple[int, Any]:
+    def build(builder: flatbuffers.Builder) -> int:
+        tflite.SoftmaxOptionsStart(builder)
+        tflite.SoftmaxOptionsAddBeta(builder, beta)
+        return tflite.SoftmaxOptionsEnd(builder)
+
+    return BuiltinOptions.SoftmaxOptions, build
+
+
+NONLINEARITIES = {
+    "tanh": (BuiltinOperator.TANH, 1 / 128, 0),
+    "sigmoid": (BuiltinOperator.LOGISTIC, 1 / 256, -128),
+    "softmax": (BuiltinOperator.SOFTMAX, 1 / 256, -128),
+}
+
+
 def slice_options(begin_mask: int, end_mask: int, shrink_mask: int) -> tuple[int, Any]:
     def build(builder: flatbuffers.Builder) -> int:
         tflite.StridedSliceOptionsStart(builder)
@@ -241,6 +257,20 @@ class Recipe:
     cell_clip: float = 10.0
     per_channel: bool = False
     output_scale: float = 0.01
+    blocks: float = 0.0
+    """Share of the blocks of 2 columns x 4 gates, of both matrices of a layer, that are zero."""
+    scattered: float = 0.0
+    """Share of the weights of both matrices of a layer that are zero, anywhere."""
+    then: tuple[str, ...] = ()
+    """Behind each dense layer: "", "tanh", "sigmoid" or "softmax"."""
+    beta: float = 1.0
+    bias: bool = True
+    """Dense layers have one."""
+    time_major: bool = False
+    flat_input: bool = False
+    """The input is (1, steps * features), and reshaped."""
+    float_input: bool = False
+    float_output: bool = False
 
 
 def write_forecaster(recipe: Recipe) -> bytes:
@@ -248,10 +278,23 @@ def write_forecaster(recipe: Recipe) -> bytes:
     rng = np.random.default_rng(recipe.seed)
     writer = ModelWriter()
 
+    def drawn(shape: tuple[int, ...]) -> np.ndarray:
+        return rng.integers(-recipe.weight_limit, recipe.weight_limit + 1, shape)
+
     def weights(shape: tuple[int, ...], scale: float | Sequence[float]) -> int:
-        low, high = -recipe.weight_limit, recipe.weight_limit
-        data = rng.integers(low, high + 1, shape)
-        return writer.tensor(shape, np.int8, scale=scale, data=data)
+        return writer.tensor(shape, np.int8, scale=scale, data=drawn(shape))
+
+    def gates(units: int, columns: int, scales: Sequence[float]) -> list[int]:
+        data = np.stack([drawn((units, columns)) for _ in range(4)])
+        if recipe.blocks:
+            kept = rng.random((units, -(-columns // 2))) >= recipe.blocks
+            data *= np.repeat(kept, 2, axis=1)[:, :columns]
+        if recipe.scattered:
+            data *= rng.random(data.shape) >= recipe.scattered
+        return [
+            writer.tensor((units, columns), np.int8, scale=float(scale), data=part)
+            for scale, part in zip(scales, data, strict=True)
+        ]
 
     def biases(count: int, scale: float | Sequence[float]) -> int:
         data = rng.integers(-recipe.bias_limit, recipe.bias_limit + 1, count)
@@ -259,38 +302,49 @@ def write_forecaster(recipe: Recipe) -> bytes:
 
     scale, zero = recipe.input_scale, int(rng.integers(-20, 21))
     size = recipe.features
-    source = writer.tensor((1, recipe.steps, size), np.int8, scale=scale, zero_point=zero)
-    current = source
+
+    def sequence(values: int) -> tuple[int, int, int]:
+        return (recipe.steps, 1, values) if recipe.time_major else (1, recipe.steps, values)
+
+    shape: tuple[int, ...] = (1, recipe.steps * size) if recipe.flat_input else sequence(size)
+    source = current = writer.tensor(shape, np.int8, scale=scale, zero_point=zero)
+    if recipe.float_input:
+        source = writer.tensor(shape, np.float32)
+        writer.operator(BuiltinOperator.QUANTIZE, [source], [current])
+    if recipe.flat_input:
+        wanted = writer.tensor((3,), np.int32, data=np.array(sequence(size)))
+        output = writer.tensor(sequence(size), np.int8, scale=scale, zero_point=zero)
+        writer.operator(BuiltinOperator.RESHAPE, [current, wanted], [output])
+        current = output
     for units in recipe.hidden:
         jitter = rng.uniform(0.7, 1.3, 8) * recipe.weight_scale
-        inputs = [weights((units, size), float(jitter[gate])) for gate in range(4)]
-        recurrents = [weights((units, units), float(jitter[4 + gate])) for gate in range(4)]
+        inputs = gates(units, size, jitter[:4])
+        recurrents = gates(units, units, jitter[4:])
         bias = [biases(units, float(scale * jitter[gate])) for gate in range(4)]
         hidden_scale, hidden_zero = float(rng.uniform(0.003, 0.0078)), int(rng.integers(-20, 21))
         hidden = writer.tensor(
             (1, units), np.int8, scale=hidden_scale, zero_point=hidden_zero, variable=True
         )
         cell = writer.tensor((1, units), np.int16, scale=2.0**recipe.cell_power, variable=True)
-        output = writer.tensor(
-            (1, recipe.steps, units), np.int8, scale=hidden_scale, zero_point=hidden_zero
-        )
+        output = writer.tensor(sequence(units), np.int8, scale=hidden_scale, zero_point=hidden_zero)
         writer.operator(
             BuiltinOperator.UNIDIRECTIONAL_SEQUENCE_LSTM,
             [current, *inputs, *recurrents, -1, -1, -1, *bias, -1, -1, hidden, cell, *[-1] * 4],
             [output],
-            lstm_options(clip=recipe.cell_clip),
+            lstm_options(clip=recipe.cell_clip, time_major=recipe.time_major),
         )
         current, size, scale, zero = output, units, hidden_scale, hidden_zero
     rows = recipe.steps
     if not recipe.whole_sequence:
         rows = 1
+        begin, masks = ((-1, 0, 0), (6, 6, 1)) if recipe.time_major else ((0, -1, 0), (5, 5, 2))
         bounds = [
             writer.tensor((3,), np.int32, data=np.array(values))
-            for values in ((0, -1, 0), (0, 0, 0), (1, 1, 1))
+            for values in (begin, (0, 0, 0), (1, 1, 1))
         ]
         output = writer.tensor((1, size), np.int8, scale=scale, zero_point=zero)
         writer.operator(
-            BuiltinOperator.STRIDED_SLICE, [current, *bounds], [output], slice_options(5, 5, 2)
+            BuiltinOperator.STRIDED_SLICE, [current, *bounds], [output], slice_options(*masks)
         )
         current = output
     elif recipe.flatten:
@@ -304,9 +358,9 @@ def write_forecaster(recipe: Recipe) -> bytes:
         channel_scales = (rng.uniform(0.5, 2.0, units) * recipe.weight_scale).tolist()
         scales = channel_scales if recipe.per_channel else channel_scales[:1]
         kernel = weights((units, size), scales)
-        bias = biases(units, [scale * value for value in scales])
+        bias = biases(units, [scale * value for value in scales]) if recipe.bias else -1
         out_scale, out_zero = recipe.output_scale, int(rng.integers(-20, 21))
-        shape = (1, rows, units) if recipe.whole_sequence and not recipe.flatten else (1, units)
+        shape = sequence(units) if recipe.whole_sequence and not recipe.flatten else (1, units)
         output = writer.tensor(shape, np.int8, scale=out_scale, zero_point=out_zero)
         writer.operator(
             BuiltinOperator.FULLY_CONNECTED,
@@ -315,4 +369,14 @@ def write_forecaster(recipe: Recipe) -> bytes:
             dense_options(ActivationFunctionType.NONE if last else recipe.activation),
         )
         current, size, scale, zero = output, units, out_scale, out_zero
+        if number < len(recipe.then) and recipe.then[number]:
+            code, scale, zero = NONLINEARITIES[recipe.then[number]]
+            output = writer.tensor(shape, np.int8, scale=scale, zero_point=zero)
+            options = softmax_options(recipe.beta) if code == BuiltinOperator.SOFTMAX else None
+            writer.operator(code, [current], [output], options)
+            current = output
+    if recipe.float_output:
+        output = writer.tensor(writer.tensors[current]["shape"], np.float32)
+        writer.operator(BuiltinOperator.DEQUANTIZE, [current], [output])
+        current = output
     return writer.finish([source], [current])

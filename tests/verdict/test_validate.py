@@ -25,9 +25,9 @@ def change(shell, file: str, right: str, wrong: str) -> None:
 def test_wrong_arithmetic_is_found_and_its_first_place_named(deployed_copy):
     change(
         deployed_copy,
-        "engine/fixed_point.h",
-        "return fixed_rounding_divide((int32_t)((product + (INT32_C(1) << 30)) >> 31), right);",
-        "return (int32_t)((product + (INT64_C(1) << (30 + right))) >> (31 + right));",
+        "engine/forecast.c",
+        "(uint8_t)layer->hidden_zero_point, layer->hidden_size)",
+        "0, layer->hidden_size)",
     )
 
     result = deployed_copy.run("validate")
@@ -45,7 +45,7 @@ def test_wrong_arithmetic_is_found_and_its_first_place_named(deployed_copy):
 
 
 def test_a_head_that_is_wrong_leaves_the_states_alone(deployed_copy):
-    change(deployed_copy, "engine/dense.c", "sum += (int32_t)", "sum -= (int32_t)")
+    change(deployed_copy, "engine/dense.c", "sum += product;", "sum -= product;")
 
     result = deployed_copy.run("validate", "--json")
 
@@ -61,8 +61,8 @@ def test_a_state_that_is_not_reset_is_found(deployed_copy):
     change(
         deployed_copy,
         "engine/forecast.c",
-        "memset(state->cells + offset, 0, layer->hidden_size * sizeof(state->cells[0]));",
-        "",
+        "forecast_fill((uint8_t *)state, 0, model->hidden_at);",
+        "(uint8_t *)state + model->hidden_at;",
     )
 
     result = deployed_copy.run("validate", "--json")

@@ -10,7 +10,7 @@ from toolchain.firmware.elf import read_image
 from toolchain.graph.tflite_file import load_graph
 from toolchain.project import Data, Network
 from toolchain.summary import summarize
-from toolchain.verdict.replay import Replay
+from toolchain.verdict.replay import Replay, Stream
 from toolchain.verdict.validation import HostForecasts, judge
 
 pytestmark = pytest.mark.xdist_group("deployed")
@@ -35,7 +35,8 @@ def judged(deployed):
             "windows": np.arange(count), "host": said, "device": said,
             "ticks": np.full(count, 8_000), "clock_hz": 8_000_000, "values_compared": 0,
             "state_mismatches": 0, "state_windows": 0, "sequences": 0, "sequence_windows": 0,
-            "sequence_mismatches": 0, "divergence": None, "stack_bytes": 1024, "stack_used": 300,
+            "sequence_mismatches": 0, "stream": Stream(0, False, np.full(3, 800)),
+            "divergence": None, "stack_bytes": 1024, "stack_used": 300,
         }  # fmt: skip
         forecasts = np.asarray(dataset.test.targets, np.float64)
         return judge(
@@ -46,6 +47,7 @@ def judged(deployed):
             dataset=dataset,
             host=HostForecasts(forecasts, forecasts),
             replay=Replay(**{**values, **changes}),
+            stack_predicted=344,
             max_mae_loss_percent=1.0,
         )
 
@@ -73,6 +75,8 @@ def test_what_the_clock_means_depends_on_what_is_behind_the_link(judged):
     assert found["serial"]["latency"]["cycles"] == 8_000
     assert found["serial"]["latency"]["instructions"] is None
     assert found["emulator"]["latency"]["instructions"] == 15_625
+    assert found["emulator"]["latency"]["instructions_step"] == 1_562
+    assert found["serial"]["latency"]["cycles_step"] == 800
     assert found["emulator"]["latency"]["cycles"] is None
     assert found["socket"]["latency"]["instructions"] is None
     assert found["socket"]["latency"]["cycles"] is None

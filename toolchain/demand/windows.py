@@ -32,6 +32,9 @@ EXPANDED: dict[Feature, tuple[str, ...]] = {
     "month": ("month_sin", "month_cos"),
 }
 
+CIRCLES: dict[Feature, int] = {"weekday": 7, "month": 12}
+"""Places on the circle of a calendar feature; Monday and January are at angle 0."""
+
 
 @dataclass(frozen=True, eq=False)
 class Scaling:
@@ -250,17 +253,23 @@ class _Cutter:
         return Windows(inputs, targets, series.astype(np.int32), self.sales.dates[rows])
 
 
+def circle(places: int) -> NDArray[np.float64]:
+    """Return sine and cosine of evenly spaced places on a circle, (places, 2)."""
+    angle = 2 * np.pi * np.arange(places) / places
+    return np.stack([np.sin(angle), np.cos(angle)], axis=1)
+
+
 def _calendar(dates: NDArray[np.datetime64]) -> dict[str, NDArray[np.float64]]:
     """Place each day on the circles of the week and of the year, (days,) per feature.
 
-    Monday and January are at angle 0. The year's circle has twelve places, one per month.
+    The year's circle has twelve places, one per month.
     """
-    weekday = (dates.astype(np.int64) + 3) % 7  # 1970-01-01 was a Thursday
-    month = dates.astype("datetime64[M]").astype(np.int64) % 12
-    week, year = 2 * np.pi * weekday / 7, 2 * np.pi * month / 12
+    places = {
+        "weekday": (dates.astype(np.int64) + 3) % 7,  # 1970-01-01 was a Thursday
+        "month": dates.astype("datetime64[M]").astype(np.int64) % 12,
+    }
     return {
-        "weekday_sin": np.sin(week),
-        "weekday_cos": np.cos(week),
-        "month_sin": np.sin(year),
-        "month_cos": np.cos(year),
+        name: values
+        for feature, count in CIRCLES.items()
+        for name, values in zip(EXPANDED[feature], circle(count)[places[feature]].T, strict=True)
     }

@@ -64,21 +64,73 @@ VERBS = (
     Verb("load", "<offset> <hex>", "bytes=", "write int8 values into the window"),
     Verb("run", "[keep]", "out= ticks=", "forecast from the window; keep: states are not reset"),
     Verb("step", "<hex>", "[out=] ticks=", "feed one sample; states are kept"),
+    Verb("save", "", "hex=", "keep a copy of the states, and show it as forecast_save writes it"),
+    Verb("restore", "", "", "go back to the copy"),
     Verb("state", "<layer>", "h= c=", "show one layer: hidden int8, cells int16 little-endian"),
     Verb("input", "<offset> <n>", "hex=", "show n values of the window"),
     Verb("stack", "", "size= used=", "show the stack and the most of it ever used"),
 )
+
+WINDOW_VERBS = frozenset({"load", "run", "save", "restore", "input", "history"})
+"""Those that a shelf's firmware made for size leaves out: `reset` and `step` tell as much about the
+model."""
+
+SHELF_VERBS = (
+    Verb(
+        "shelf",
+        "",
+        "name= mean= deviation= lead= safety= minimum= horizon= forecast= storage= writes=",
+        "show the settings of this shelf",
+    ),
+    Verb(
+        "set",
+        "<name> <mean> <deviation> <lead> <safety> <minimum>",
+        "saved=",
+        "set up this shelf; its history is kept",
+    ),
+    Verb(
+        "day",
+        "<date> <units> <stock>",
+        "date= stock= forecast= need= alert= quantity= out= known= flags= lost= saved=",
+        "take a day: units sold, and the stock at its end",
+    ),
+    Verb(
+        "report",
+        "",
+        "date= stock= forecast= need= alert= quantity= out= known= flags= lost= saved=",
+        "show what the last day came to",
+    ),
+    Verb("history", "", "date= units=", "show the days of the window, oldest first"),
+    Verb("restart", "", "saved=", "forget all days; the settings are kept"),
+)
+"""Of the shelf application, besides those of the console."""
+
+ALERTS = ("none", "restock", "waiting", "clear")
+"""Of a day: nothing to do; order now; ordered, and not there yet; there is enough again."""
+
+FLAGS = ("short", "gaps", "stock", "unsaved")
+"""What is doubtful about a day: fewer days than a window so far; days that never came were filled
+with forecasts; units are missing from the stock; the day would not outlive a power cut."""
 
 ERROR_CODES = (
     ErrorCode("crc", "the CRC is absent or wrong; nothing was executed"),
     ErrorCode("verb", "no such verb"),
     ErrorCode("args", "arguments are absent, too many or malformed"),
     ErrorCode("range", "a number is outside what the model or the board has"),
+    ErrorCode("state", "there is no copy of the states, or no room for one"),
     ErrorCode("length", "the line is longer than the board takes; nothing was executed"),
     ErrorCode("internal", "the engine refused"),
+    ErrorCode("unset", "the shelf has not been set up"),
+    ErrorCode("empty", "the shelf has seen no day yet"),
+    ErrorCode("date", "not a day of the calendar from 1971 to 2148"),
+    ErrorCode("repeated", "the day has been taken already"),
+    ErrorCode("order", "the day lies before the last one"),
+    ErrorCode("gap", "the day lies more than a window after the last one"),
+    ErrorCode("units", "units are negative, no number, or absurd for this shelf"),
+    ErrorCode("stock", "the stock is negative or no number"),
 )
 
-_VERB_NAMES = frozenset(verb.name for verb in VERBS)
+_VERB_NAMES = frozenset(verb.name for verb in VERBS + SHELF_VERBS)
 _CODE_NAMES = frozenset(code.name for code in ERROR_CODES)
 
 _CRC = re.compile(rb"(.*) \*([0-9a-f]{8})", re.DOTALL)
@@ -235,6 +287,12 @@ def decode_answer(line: bytes) -> Answer:
     if kind == "err" and name in _CODE_NAMES:
         return Answer(seq, "err", name, MappingProxyType({}), rest)
     raise DamagedLine("not an answer")
+
+
+def line_bytes_for(features: int, usual: int) -> int:
+    """Return how long a device's lines may be: as usual, or as long as one sample needs."""
+    sample = len("@65535 step ") + 2 * features + len(" *00000000\n")
+    return max(usual, sample)
 
 
 def load_chunk_bytes(line_bytes: int) -> int:

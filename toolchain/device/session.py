@@ -37,6 +37,7 @@ from toolchain.errors import (
     WrongFirmware,
     WrongModel,
 )
+from toolchain.graph.saved import saved_bytes
 
 TRIES = 3
 ANSWER_TIMEOUT_S = 2.0
@@ -276,6 +277,16 @@ class Session:
             return None, ticks
         return _from_bytes(self._bytes(answer, "out", greeting.outputs)), ticks
 
+    def save(self) -> bytes:
+        """Let the device keep a copy of its states; return it as `forecast_save` writes it."""
+        count = saved_bytes(self.greeting.hidden)
+        patience_s = self._timeout_s + 2 * count * _BITS_PER_BYTE / self._link.baud
+        return self._bytes(self.request("save", timeout_s=patience_s), "hex", count)
+
+    def restore(self) -> None:
+        """Let the device go back to the copy that `save` made."""
+        self.request("restore")
+
     def state(self, layer: int) -> tuple[NDArray[np.int8], NDArray[np.int16]]:
         """Read one layer's hidden state and cells: (hidden_size), (hidden_size)."""
         hidden = self.greeting.hidden
@@ -292,6 +303,52 @@ class Session:
         """Read the size of the stack and the most of it that was ever used, in bytes."""
         answer = self.request("stack")
         return self._number(answer, "size"), self._number(answer, "used")
+
+    # The shelf application. Units are decimals, as `toolchain.shelf.decimals` writes them.
+
+    def shelf(self) -> Mapping[str, str]:
+        """Read the settings of the shelf."""
+        return self._ask_shelf("shelf")
+
+    def set_up(self, *words: str) -> Mapping[str, str]:
+        """Give the shelf its settings: name, mean, deviation, lead, safety, minimum."""
+        return self._ask_shelf("set", *words)
+
+    def day(self, date: str, units: str, stock: str) -> Mapping[str, str]:
+        """Tell the shelf what was sold on a day and is left of it; return what that comes to."""
+        return self._ask_shelf("day", date, units, stock)
+
+    def report(self) -> Mapping[str, str]:
+        """Return what the last day came to."""
+        return self._ask_shelf("report")
+
+    def history(self) -> Mapping[str, str]:
+        """Read the days of the window, oldest first; those that never came begin with `~`."""
+        return self._ask_shelf("history")
+
+    def restart(self) -> Mapping[str, str]:
+        """Let the shelf forget all its days."""
+        return self._ask_shelf("restart")
+
+    def _ask_shelf(self, verb: str, *words: str) -> Mapping[str, str]:
+        """Ask, with patience for a gap: each missing day is forecast from a window of its own.
+
+        Raises:
+            DeviceRefused: with the code that says why; the shelf is as it was.
+            WrongFirmware: the device has no shelf application.
+        """
+        greeting = self.greeting
+        try:
+            return self.request(
+                verb, *words, timeout_s=self._work_s(greeting.steps * (greeting.steps + 32))
+            )
+        except DeviceRefused as refused:
+            if refused.code != "verb":
+                raise
+            raise WrongFirmware(
+                f"{self.port}: the firmware has no shelf application. Put "
+                'application = "shelf" under [firmware] of the project, and flash it.'
+            ) from refused
 
     def request(
         self, verb: str, *arguments: int | str, timeout_s: float | None = None
@@ -338,7 +395,8 @@ class Session:
                 self._slowest_s = max(self._slowest_s, time.monotonic() - started)
             if answer.kind == "err":
                 raise DeviceRefused(
-                    f"{self.port}: refused `{_shortened(line)}`: {answer.name}: {answer.words}."
+                    f"{self.port}: refused `{_shortened(line)}`: {answer.name}: {answer.words}.",
+                    answer.name,
                 )
             return answer.values
         if damaged:

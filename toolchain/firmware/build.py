@@ -22,12 +22,14 @@ JOBS = 2
 Which = Callable[[str], str | None]
 
 _OVERFLOW = re.compile(r"region `(\w+)' overflowed by (\d+) bytes?")
+# A section that the script places itself, right after another, is not said to overflow.
+_OUTSIDE = re.compile(r"address (0x[0-9a-f]+) of .* section `\S+' is not within region `(\w+)'")
 _TOO_LONG = re.compile(r"error: size of array '(\w+)' is too large")
 _SMALLER = "Try a smaller --hidden or a larger board (shelfcast boards lists them)."
 # The driver's closing words and "in function" only lead to a complaint, or follow it.
 _ERROR = re.compile(
     r"^(?!collect2:)(?!make)(?!.*: in function)"
-    r".*(error:|undefined reference|multiple definition|ld: (?!warning))"
+    r".*(error:|undefined reference|multiple definition|ld: (?!warning)|\*\*\* .*Stop)"
 )
 _LINKER = re.compile(r"^\S*/ld: ")
 _COMPILES = re.compile(r" -c (\S+\.c) ")
@@ -129,7 +131,7 @@ def _refuse_by(
     lines: list[str], command: list[str], folder: Path, board: Board, core: Core
 ) -> None:
     """Raise the error that make's output means."""
-    over = {match[1]: int(match[2]) for line in lines if (match := _OVERFLOW.search(line))}
+    over = _overflow(lines, board)
     if over:
         raise DoesNotFit(_does_not_fit(over, folder, board))
     if any("cannot read spec file" in line for line in lines):
@@ -143,6 +145,17 @@ def _refuse_by(
     first = (complaints or lines[-1:] or ["make failed and said nothing"])[0].strip().rstrip(".")
     more = f" (and {len(complaints) - 1} more)" if len(complaints) > 1 else ""
     raise CompileError(f"{board.name}: {first}{more}. Repeat it: {shlex.join(command)}")
+
+
+def _overflow(lines: list[str], board: Board) -> dict[str, int]:
+    """Return the regions that the linker says are too small, with the bytes each lacks."""
+    ends = {region.name: region.origin + region.bytes for region in board.memory}
+    outside = {
+        match[2]: int(match[1], 16) - ends[match[2]]
+        for line in lines
+        if (match := _OUTSIDE.search(line)) and match[2] in ends
+    }
+    return outside | {m[1]: int(m[2]) for line in lines if (m := _OVERFLOW.search(line))}
 
 
 def _does_not_fit(over: dict[str, int], folder: Path, board: Board) -> str:

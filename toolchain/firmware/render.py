@@ -3,9 +3,9 @@
 Templates hold data and glue; behaviour is copied as it is. The same graph and board give the same
 bytes. Layout of the folder::
 
-    Makefile  link.ld  board.h  protocol.h  model.h  model.c  tables.c
-    engine/   the forecaster, hand-written
-    app/      the console, hand-written
+    Makefile  link.ld  board.h  config.h  protocol.h  model.h  model.c  tables.c
+    engine/   the forecaster with one LSTM kernel, hand-written
+    app/      the console, and the shelf application if it is wanted (then with inputs.h, inputs.c)
     port/     start-up code of the core, port of the family and what it shares, hand-written
 """
 
@@ -16,41 +16,80 @@ import struct
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import jinja2
+import numpy as np
 
 from toolchain import __version__
-from toolchain.board import Board, Core, boards_dir, in_boards, shared_files
+from toolchain.board import (
+    Board,
+    Core,
+    boards_dir,
+    in_boards,
+    shared_files,
+    without_storage,
+)
 from toolchain.device import protocol
-from toolchain.firmware.pack import Scale, pack
-from toolchain.graph.fixed_point import sigmoid_table
+from toolchain.firmware.kernel import Bytes, Profile
+from toolchain.firmware.kernels import choose_kernel
+from toolchain.firmware.pack import PackedModel, Scale, pack
+from toolchain.firmware.tables import activation_table
 from toolchain.graph.types import Graph
 from toolchain.resources import resource_dir
+from toolchain.shelf.forecast import ShelfModel
 
-ENGINE_VERSION = 1
+ENGINE_VERSION = 2
 """FORECAST_ENGINE_VERSION of the engine that the templates are written for."""
 
 _TEMPLATES = {
     "Makefile": "Makefile.j2",
     "board.h": "board.h.j2",
+    "config.h": "config.h.j2",
     "protocol.h": "protocol.h.j2",
     "model.h": "model.h.j2",
     "model.c": "model.c.j2",
     "tables.c": "tables.c.j2",
 }
+_SHELF_TEMPLATES = {"inputs.h": "inputs.h.j2", "inputs.c": "inputs.c.j2"}
+_OF_THE_SHELF = (
+    "engine/units.c",
+    "engine/units.h",
+    *(
+        f"app/{name}.{ending}"
+        for name in ("calendar", "decimal", "sensor", "shelf", "shelf_verbs", "storage")
+        for ending in ("c", "h")
+    ),
+)
+"""Files that a firmware without the shelf application does not have."""
 
 
-def render(graph: Graph, board: Board, core: Core, boards: Path, out: Path) -> None:
+def render(
+    graph: Graph,
+    board: Board,
+    core: Core,
+    boards: Path,
+    out: Path,
+    profile: Profile = "speed",
+    shelf: ShelfModel | None = None,
+) -> None:
     """Write the sources of a firmware for `board`, whose profile lies below `boards`, into `out`.
 
+    With `shelf`, the console and the shelf application around the graph; else the console alone.
     The folder appears whole or not at all; what was there before is replaced.
     """
     templates = resource_dir("firmware_templates")
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
         folder = Path(scratch) / "sources"
-        _copy(templates / "engine", folder / "engine")
+        model = pack(graph, choose_kernel(core.kernel, profile, graph))
+        copy_engine(model, templates, folder / "engine")
         _copy(templates / "app", folder / "app")
+        if shelf is None:
+            for name in _OF_THE_SHELF:
+                (folder / name).unlink()
+        else:
+            board = without_storage(board)
         (folder / "port").mkdir()
         for file in shared_files(boards, board.family):
             shutil.copyfile(file, folder / "port" / file.name)
@@ -59,11 +98,22 @@ def render(graph: Graph, board: Board, core: Core, boards: Path, out: Path) -> N
             if (place / board.family).is_dir():
                 _copy(place / board.family, folder / "port")
         shutil.copyfile(in_boards(boards, core.startup), folder / "port" / Path(core.startup).name)
-        _render_all(folder, graph, board, core, templates)
+        _render_all(folder, model, board, core, templates, shelf)
         if out.exists():
             # Two renames, so that no moment sees a half-written folder under the final name.
             out.replace(Path(scratch) / "old")
         folder.replace(out)
+
+
+def copy_engine(model: PackedModel, templates: Path, target: Path) -> None:
+    """Copy what a model needs of the engine: one LSTM kernel, softmax where it has one."""
+    _copy(templates / "engine", target)
+    for file in target.glob("lstm_*.c"):
+        if file.stem != f"lstm_{model.kernel.name}":
+            file.unlink()
+    if not model.has_softmax:
+        for file in target.glob("softmax.*"):
+            file.unlink()
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -74,7 +124,8 @@ def _copy(source: Path, target: Path) -> None:
             shutil.copyfile(file, target / file.name)
 
 
-def _render_all(folder: Path, graph: Graph, board: Board, core: Core, templates: Path) -> None:
+def open_templates(templates: Path) -> jinja2.Environment:
+    """Return the environment that templates of C are rendered in."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates),
         undefined=jinja2.StrictUndefined,
@@ -87,19 +138,44 @@ def _render_all(folder: Path, graph: Graph, board: Board, core: Core, templates:
         parenthesized=_parenthesized,
         scale=_scale,
         scales=_scales,
+        signed_bytes=_signed_bytes,
     )
+    return environment
+
+
+def model_values(model: PackedModel) -> dict[str, Any]:
+    """Return what the templates of config.h, model.h, model.c and tables.c are rendered from."""
+    return {
+        "activation_table": activation_table(model.kernel.table),
+        "engine_version": ENGINE_VERSION,
+        "model": model,
+        "shelf": None,
+    }
+
+
+def _render_all(
+    folder: Path,
+    model: PackedModel,
+    board: Board,
+    core: Core,
+    templates: Path,
+    shelf: ShelfModel | None,
+) -> None:
+    environment = open_templates(templates)
+    data = _TEMPLATES if shelf is None else {**_TEMPLATES, **_SHELF_TEMPLATES}
     sources = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*.c"))
+    sources += sorted(name for name in data if name.endswith(".c"))
     values = {
-        "activation_table": sigmoid_table(),
+        **model_values(model),
         "board": board,
         "core": core,
-        "engine_version": ENGINE_VERSION,
-        "model": pack(graph),
+        "line_bytes": protocol.line_bytes_for(model.graph.features, board.line_bytes),
         "protocol": protocol,
-        "sources": [*sources, "model.c", "tables.c"],
+        "shelf": shelf,
+        "sources": sources,
         "version": __version__,
     }
-    for name, template in {**_TEMPLATES, "link.ld": core.linker_script}.items():
+    for name, template in {**data, "link.ld": core.linker_script}.items():
         text = environment.get_template(template).render(values)
         (folder / name).write_text(text, encoding="utf-8")
 
@@ -141,3 +217,8 @@ def _scale(scale: Scale) -> str:
 def _scales(scales: Iterable[Scale]) -> str:
     """Write an array of `fixed_scale_t`."""
     return ", ".join(_scale(scale) for scale in scales)
+
+
+def _signed_bytes(values: Bytes) -> list[int]:
+    """Read bytes as int8."""
+    return [int(value) for value in values.view(np.int8)]

@@ -6,13 +6,24 @@ What is here is all that either side may use: they can not disagree about a cons
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from toolchain.graph.fixed_point import quantize_multiplier
-from toolchain.graph.types import Activation, Dense, Graph, Int8, Int32, Lstm, Quantization
+from toolchain.graph.int8_activations import exponential_table, sigmoid_table, tanh_table
+from toolchain.graph.types import (
+    Activation,
+    Dense,
+    Graph,
+    Int8,
+    Int32,
+    Lstm,
+    Oracle,
+    Quantization,
+)
 
 _GATE_SCALE = 2.0**-12  # what the activations read: Q3.12
 _ACTIVATED_SCALE = 2.0**-15  # what they give: Q0.15
@@ -63,17 +74,21 @@ class DenseConstants:
     output_zero_point: int
     output_min: int
     output_max: int
+    lookup: Int8 | None = None
+    """Tanh or sigmoid of each int8 value, from -128 up."""
+    exponentials: Int32 | None = None
+    """Of a softmax, Q0.31: by how far a value is below the largest of its row, 0..255."""
 
 
-def lstm_constants(layer: Lstm) -> LstmConstants:
-    """Derive the integers of an LSTM layer.
-
-    Input and weight scales are multiplied in double precision, as the pinned TFLite Micro does;
-    a float32 product changes some multipliers. Source: TFLM `PrepareGateParametersInteger`.
-    """
-    scales_in = [layer.input.scale * weight / _GATE_SCALE for weight in layer.input_weight_scales]
+def lstm_constants(layer: Lstm, oracle: Oracle = "double") -> LstmConstants:
+    """Derive the integers of an LSTM layer. Source: TFLM `CreateGateParams`."""
+    scales_in = [
+        _scale_product(layer.input.scale, weight, oracle) / _GATE_SCALE
+        for weight in layer.input_weight_scales
+    ]
     scales_rec = [
-        layer.hidden.scale * weight / _GATE_SCALE for weight in layer.recurrent_weight_scales
+        _scale_product(layer.hidden.scale, weight, oracle) / _GATE_SCALE
+        for weight in layer.recurrent_weight_scales
     ]
     input_factors = [quantize_multiplier(scale) for scale in scales_in]
     recurrent_factors = [quantize_multiplier(scale) for scale in scales_rec]
@@ -100,13 +115,14 @@ def lstm_constants(layer: Lstm) -> LstmConstants:
     )
 
 
-def dense_constants(layer: Dense) -> DenseConstants:
+def dense_constants(layer: Dense, oracle: Oracle = "double") -> DenseConstants:
     """Derive the integers of a dense layer. Source: TFLM `CalculateOpDataFullyConnected`."""
     count = layer.output_size
-    scales = layer.weight_scales * (count if len(layer.weight_scales) == 1 else 1)
-    factors = [
-        quantize_multiplier(layer.input.scale * scale / layer.output.scale) for scale in scales
-    ]
+    # One scale for each output is multiplied in double by every TFLite Micro.
+    rule: Oracle = oracle if len(layer.weight_scales) == 1 else "double"
+    scales = [_scale_product(layer.input.scale, scale, rule) for scale in layer.weight_scales]
+    factors = [quantize_multiplier(scale / layer.output.scale) for scale in scales]
+    factors *= count if len(factors) == 1 else 1
     low, high = _activation_range(layer.activation, layer.output)
     return DenseConstants(
         weights=layer.weights,
@@ -116,17 +132,39 @@ def dense_constants(layer: Dense) -> DenseConstants:
         output_zero_point=layer.output.zero_point,
         output_min=low,
         output_max=high,
+        lookup=_lookup(layer),
+        exponentials=exponential_table(layer.output, layer.then.beta)
+        if layer.then is not None and layer.then.kind == "softmax"
+        else None,
     )
 
 
+@functools.lru_cache(maxsize=32)
 def graph_constants(
     graph: Graph,
 ) -> tuple[tuple[LstmConstants, ...], tuple[DenseConstants, ...]]:
     """Derive the integers of every layer."""
     return (
-        tuple(lstm_constants(layer) for layer in graph.lstms),
-        tuple(dense_constants(layer) for layer in graph.denses),
+        tuple(lstm_constants(layer, graph.oracle) for layer in graph.lstms),
+        tuple(dense_constants(layer, graph.oracle) for layer in graph.denses),
     )
+
+
+def _scale_product(input_scale: float, weight_scale: float, oracle: Oracle) -> float:
+    """Multiply two scales as the TFLite Micro to be equalled does: some multipliers depend on it.
+
+    Source: TFLite `GetQuantizedConvolutionMultipler`.
+    """
+    if oracle == "float32":
+        return float(np.float32(input_scale) * np.float32(weight_scale))
+    return input_scale * weight_scale
+
+
+def _lookup(layer: Dense) -> Int8 | None:
+    if layer.then is None or layer.then.kind == "softmax":
+        return None
+    table = tanh_table if layer.then.kind == "tanh" else sigmoid_table
+    return table(layer.output)
 
 
 def _fold(bias: Int32, weights: Int8, zero_point: int) -> Int32:

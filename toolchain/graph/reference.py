@@ -11,7 +11,7 @@ import functools
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from threadpoolctl import ThreadpoolController
 
 from toolchain.graph import fixed_point
 from toolchain.graph.constants import DenseConstants, LstmConstants, graph_constants
+from toolchain.graph.int8_activations import softmax
 from toolchain.graph.types import Graph, Int8, Int16
 
 Float64 = NDArray[np.float64]
@@ -104,6 +105,51 @@ def run(
         if trace and parts
         else (),
     )
+
+
+def stream(graph: Graph, samples: Int8, *, initial: State | None = None) -> Forecasts:
+    """Feed samples (count, features) one by one and forecast after each: outputs (count, outputs).
+
+    What a device does that gets a sample a day and keeps its state; `initial` or a reset begins it.
+    """
+    if graph.whole_sequence:
+        raise ValueError("the head reads whole windows: there is no forecast after one sample")
+    if not len(samples):
+        state = initial or zero_state(graph, 1)
+        return Forecasts(np.zeros((0, graph.outputs), np.int8), state, (), ())
+    long = replace(graph, steps=len(samples))
+    traced = run(long, samples[None], initial=initial, trace=True)
+    _, head = _prepare(graph)
+    outputs = _head(traced.hidden[-1][0].astype(np.float64), head).astype(np.int8)
+    return replace(traced, outputs=outputs)
+
+
+class Stepper:
+    """A network that is fed step by step, for many independent states at once."""
+
+    def __init__(self, graph: Graph) -> None:
+        """Prepare a graph whose head reads the last step alone.
+
+        Raises:
+            ValueError: the head reads whole windows.
+        """
+        if graph.whole_sequence:
+            raise ValueError("the head reads whole windows: there is no forecast after one sample")
+        self._layers, self._head = _prepare(graph)
+
+    def step(self, samples: Int8, state: State) -> State:
+        """Feed one sample each, (states, features)."""
+        given = samples.astype(np.float64)
+        hidden, cells = [], []
+        for layer, before, cell in zip(self._layers, state.hidden, state.cells, strict=True):
+            given, after = layer.step(given, before.astype(np.float64), cell.astype(np.float64))
+            hidden.append(given.astype(np.int8))
+            cells.append(after.astype(np.int16))
+        return State(tuple(hidden), tuple(cells))
+
+    def outputs(self, state: State) -> Int8:
+        """Return the forecasts of the states as they are, (states, outputs)."""
+        return _head(state.hidden[-1].astype(np.float64), self._head).astype(np.int8)
 
 
 @functools.cache
@@ -323,5 +369,9 @@ def _head(values: Float64, layers: tuple[DenseConstants, ...]) -> Float64:
         sums = rows @ layer.weights.T.astype(np.float64) + layer.bias
         scaled = fixed_point.multiply(sums, layer.multiplier, layer.shift)
         result = np.clip(scaled + layer.output_zero_point, layer.output_min, layer.output_max)
+        if layer.lookup is not None:
+            result = layer.lookup[result + 128].astype(np.int64)
+        if layer.exponentials is not None:
+            result = softmax(result, layer.exponentials)
         values = result.astype(np.float64).reshape(windows, -1)
     return values

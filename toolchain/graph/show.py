@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from toolchain.graph.types import Graph
@@ -21,6 +22,9 @@ def to_json(graph: Graph) -> dict[str, Any]:
         "whole_sequence": graph.whole_sequence,
         "input": vars(graph.input),
         "output": vars(graph.output),
+        "float_input": graph.float_input,
+        "float_output": graph.float_output,
+        "oracle": graph.oracle,
         "macs": graph.macs,
         "operators": [
             {
@@ -63,8 +67,32 @@ def describe(graph: Graph, name: str) -> str:
             "",
             f"input: real = {graph.input.scale:.6g} * (int8 - {graph.input.zero_point}); "
             f"{graph.macs:,} multiply-accumulates a forecast; deployable",
+            *_ends(graph),
         ]
     )
+
+
+def describe_boards(boards: Sequence[tuple[str, str | None]]) -> str:
+    """Say which boards a model fits, and of the others why not; given names and reasons."""
+    fitting = [name for name, why in boards if why is None]
+    lines = [f"fits, as predicted: {', '.join(fitting) or 'none'}"]
+    lines += [f"does not fit {name}: {why}" for name, why in boards if why is not None]
+    return "\n".join(lines)
+
+
+def _ends(graph: Graph) -> list[str]:
+    """Say what a device has instead of the real values at the ends of the file."""
+    ends = [
+        words
+        for words, there in (("QUANTIZE", graph.float_input), ("DEQUANTIZE", graph.float_output))
+        if there
+    ]
+    if not ends:
+        return []
+    return [
+        f"{' and '.join(ends)}: real values in the file, int8 on a device; its `hello` has the "
+        f"scales. Output: real = {graph.output.scale:.6g} * (int8 - {graph.output.zero_point})"
+    ]
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -20,6 +20,10 @@ GATES = ("input", "forget", "cell", "output")
 """Order of the gates in every array here: the order of the operator's inputs."""
 
 Activation = Literal["none", "relu", "relu6", "relu_n1_to_1"]
+"""What a FULLY_CONNECTED does itself: it bounds its outputs."""
+
+Oracle = Literal["double", "float32"]
+"""How TFLite Micro multiplies an input's scale and a weight's: it changed."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,23 @@ class Quantization:
 
     def quantize(self, real: NDArray[np.floating]) -> Int8:
         """Round to the nearest step, half away from zero, and saturate to int8."""
-        steps = np.asarray(real, dtype=np.float64) / self.scale
+        return self._rounded(np.asarray(real, dtype=np.float64) / self.scale)
+
+    def quantize_as_operator(self, real: NDArray[np.float32]) -> Int8:
+        """Quantize as the operator QUANTIZE does, which divides in single precision.
+
+        Source: TFLite `reference_ops::AffineQuantize`.
+        """
+        return self._rounded((real.astype(np.float32) / np.float32(self.scale)).astype(np.float64))
+
+    def dequantize_as_operator(self, value: Int8) -> NDArray[np.float32]:
+        """Dequantize as the operator DEQUANTIZE does: the nearest float32.
+
+        Source: TFLite `reference_ops::Dequantize`.
+        """
+        return self.dequantize(value).astype(np.float32)
+
+    def _rounded(self, steps: NDArray[np.float64]) -> Int8:
         rounded = np.trunc(steps + np.copysign(0.5, steps)) + self.zero_point
         return np.clip(rounded, -128, 127).astype(np.int8)
 
@@ -69,6 +89,17 @@ class Lstm:
         return self.input_weights.shape[2]
 
 
+@dataclass(frozen=True)
+class Nonlinearity:
+    """One TANH, LOGISTIC or SOFTMAX behind a dense layer, on each of its rows."""
+
+    index: int
+    kind: Literal["tanh", "sigmoid", "softmax"]
+    output: Quantization
+    beta: float = 1.0
+    """What a softmax multiplies its values by."""
+
+
 @dataclass(frozen=True, eq=False)
 class Dense:
     """One FULLY_CONNECTED, applied to every row of `inputs` values of what comes before it."""
@@ -80,7 +111,14 @@ class Dense:
     """One for all outputs, or one for each."""
     input: Quantization
     output: Quantization
+    """Of the FULLY_CONNECTED itself."""
     activation: Activation
+    then: Nonlinearity | None = None
+
+    @property
+    def result(self) -> Quantization:
+        """Of what is handed on."""
+        return self.output if self.then is None else self.then.output
 
     @property
     def input_size(self) -> int:
@@ -124,6 +162,12 @@ class Graph:
     sha256: str
     """Of the file's bytes, in hex."""
     file_bytes: int
+    oracle: Oracle = "double"
+    """Which TFLite Micro is to be equalled."""
+    float_input: bool = False
+    """The file begins with a QUANTIZE: TFLite's interpreter is given real values."""
+    float_output: bool = False
+    """The file ends with a DEQUANTIZE."""
 
     @property
     def hidden_sizes(self) -> tuple[int, ...]:
@@ -136,12 +180,28 @@ class Graph:
         return self.hidden_sizes[-1] * (self.steps if self.whole_sequence else 1)
 
     @property
+    def rows(self) -> tuple[int, ...]:
+        """How often each dense layer is applied in a forecast."""
+        rows, size = [], self.head_size
+        for layer in self.denses:
+            rows.append(size // layer.input_size)
+            size = rows[-1] * layer.output_size
+        return tuple(rows)
+
+    @property
     def outputs(self) -> int:
         """Values in a forecast."""
-        size = self.head_size
-        for layer in self.denses:
-            size = size // layer.input_size * layer.output_size
-        return size
+        return self.rows[-1] * self.denses[-1].output_size if self.denses else self.head_size
+
+    @property
+    def next_day(self) -> int:
+        """Which output stands for the day after the window: the first of the last row.
+
+        The first day of a horizon, the first of several quantiles, or the last step's of a head
+        that answers at every step.
+        """
+        rows = self.rows[-1] if self.denses else self.head_size // self.hidden_sizes[-1]
+        return self.outputs // rows * (rows - 1)
 
     @property
     def macs(self) -> int:

@@ -9,13 +9,15 @@ from numpy.typing import NDArray
 
 from toolchain.errors import ModelError
 from toolchain.graph.constants import DenseConstants, LstmConstants, graph_constants
-from toolchain.graph.types import Graph, Quantization
+from toolchain.graph.types import Dense, Graph, Quantization
 
 MAX_STEPS = 365
 MAX_FEATURES = 256
 MAX_HIDDEN = 256
 MAX_VALUES = 65_535
 """In a window, and between the LSTM layers and the head: the engine counts in 16 bits."""
+MAX_SHARES = 511
+"""Values of a softmax: with more, the last shift of the reference passes 31 bits."""
 _CELL_POWERS = range(-18, -8)
 
 
@@ -27,6 +29,8 @@ def verify(graph: Graph, name: str) -> None:
     """
     _limits(graph, name)
     _chain(graph, name)
+    for dense in graph.denses:
+        _nonlinearity(dense, name)
     lstms, denses = graph_constants(graph)
     for layer, constants in zip(graph.lstms, lstms, strict=True):
         _lstm_range(constants, f"{name}: operator {layer.index} UNIDIRECTIONAL_SEQUENCE_LSTM")
@@ -83,13 +87,40 @@ def _chain(graph: Graph, name: str) -> None:
                 f"{dense.input_size} values from {size:,}."
             )
         quantizations.append((dense.index, given, dense.input))
-        size, given = size // dense.input_size * dense.output_size, dense.output
+        size, given = size // dense.input_size * dense.output_size, dense.result
+        if size > MAX_VALUES:
+            raise ModelError(
+                f"{name}: operator {dense.index} FULLY_CONNECTED gives {size:,} values; "
+                f"up to {MAX_VALUES:,} are supported."
+            )
     for index, gives, reads in quantizations:
         if gives != reads:
             raise ModelError(
                 f"{name}: operator {index} reads scale {reads.scale:g} and zero point "
                 f"{reads.zero_point}, but is given {gives.scale:g} and {gives.zero_point}."
             )
+
+
+def _nonlinearity(dense: Dense, name: str) -> None:
+    """Refuse scales and sizes for which the reference's tables and shifts are undefined."""
+    if dense.then is None:
+        return
+    words = f"{name}: operator {dense.then.index} {dense.then.kind.upper()}"
+    if dense.then.kind != "softmax":
+        if not 2.0**-27 <= dense.output.scale <= 2.0**20:
+            raise ModelError(
+                f"{words} reads a scale of {dense.output.scale:g}; 2^-27 to 2^20 are supported."
+            )
+        return
+    if dense.output_size > MAX_SHARES:
+        raise ModelError(
+            f"{words} is over {dense.output_size:,} values; up to {MAX_SHARES} are supported."
+        )
+    factor = dense.then.beta * dense.output.scale
+    if not 2.0**-25 <= factor <= 2.0**40:
+        raise ModelError(
+            f"{words} reads a scale times beta of {factor:g}; 2^-25 to 2^40 are supported."
+        )
 
 
 def _lstm_range(constants: LstmConstants, name: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from toolchain.endings import signal_name
+from toolchain.errors import ModelError
 
 # What is not the reason: frames of a traceback, the source lines under them, log lines of a start.
 _NOISE = re.compile(
@@ -54,6 +55,14 @@ def run_child(command: Sequence[str], *, time_limit_s: float) -> Ending:
             child.kill()
             raise
     return Ending(_how(child.returncode), log)
+
+
+def model_error(ending: Ending) -> ModelError | None:
+    """Return the ModelError that ended a child of ours, or None when it ended otherwise."""
+    known = f"{ModelError.__module__}.{ModelError.__qualname__}: "
+    if not ending.reason.startswith(known):
+        return None
+    return ModelError(ending.reason.removeprefix(known))
 
 
 def _how(code: int) -> str:

@@ -18,15 +18,17 @@ from toolchain.network.litert import forecast_litert
 
 
 def save_host_forecasts(
-    path: Path, float_model: Path, model: Path, inputs: NDArray[np.float32]
+    path: Path, float_model: Path | None, model: Path, inputs: NDArray[np.float32]
 ) -> None:
-    """Forecast `inputs` (windows, steps, features) with both models; write both, scaled."""
+    """Forecast `inputs` (windows, steps, features) with both models; write both, scaled.
+
+    Without a float model, what it would forecast is absent.
+    """
     graph = load_graph(model)
     litert = forecast_litert(model, graph.input.quantize(inputs))
     buffer = io.BytesIO()
-    np.savez(
-        buffer,
-        float=forecast_float(float_model, inputs).astype(np.float64),
-        litert=graph.output.dequantize(litert[:, 0]),
-    )
+    forecasts = {"litert": graph.output.dequantize(litert[:, graph.next_day])}
+    if float_model is not None:
+        forecasts["float"] = forecast_float(float_model, inputs).astype(np.float64)
+    np.savez(buffer, **forecasts)  # type: ignore[arg-type]
     write_atomically(path, buffer.getvalue())

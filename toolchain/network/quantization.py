@@ -15,7 +15,7 @@ from toolchain.errors import ConversionError, DataError, ModelError
 from toolchain.files import write_atomically
 from toolchain.graph.tflite_file import parse_graph
 from toolchain.graph.types import Graph
-from toolchain.network.child import Ending, run_child
+from toolchain.network.child import Ending, model_error, run_child
 from toolchain.network.float_model import refuse_not_finite, refuse_not_hdf5
 from toolchain.progress import Progress, silent
 
@@ -111,9 +111,9 @@ def _deployable(content: bytes, name: str) -> Graph:
 
 def _failure(model: Path, out: Path, ending: Ending) -> ConversionError | ModelError:
     """Turn the converter's ending into an error, and keep its log."""
-    known = f"{ModelError.__module__}.{ModelError.__qualname__}: "
-    if ending.reason.startswith(known):
-        return ModelError(ending.reason.removeprefix(known))
+    said = model_error(ending)
+    if said is not None:
+        return said
     log = _log_of(out)
     write_atomically(log, ending.log)
     reason = f": {ending.reason}" if ending.reason else ""

@@ -34,8 +34,9 @@ def draw(path: Path, dataset: Dataset, host: HostForecasts, validation: Validati
         days = dataset.test.days[windows].astype("datetime64[D]").astype(object)
         axes.plot(days, dataset.actual_units(dataset.test)[windows], color=_SOLD, lw=1.2,
                   marker="o", ms=3, label="sold")  # fmt: skip
-        axes.plot(days, dataset.to_units(series, host.float_[windows]), color=_FLOAT, lw=3.2,
-                  alpha=0.45, label="forecast, float32 on the host")  # fmt: skip
+        if host.float_ is not None:
+            axes.plot(days, dataset.to_units(series, host.float_[windows]), color=_FLOAT, lw=3.2,
+                      alpha=0.45, label="forecast, float32 on the host")  # fmt: skip
         axes.plot(days, dataset.to_units(series, device[rows]), color=_DEVICE, lw=1.2,
                   label=f"forecast, int8 on {validation.board.name}")  # fmt: skip
         axes.set_title(dataset.sales.names[series], loc="left", fontsize=10)
@@ -70,5 +71,6 @@ def _title(validation: Validation) -> str:
     return (
         f"{validation.board.title} ({validation.board.mcu}{emulated}): "
         f"{len(replay.windows):,} held-out forecasts, {replay.mismatches:,} differ from the host; "
-        f"MAE {accuracy['device'].mae:.2f} units (float {accuracy['float'].mae:.2f})"
+        f"MAE {accuracy['device'].mae:.2f} units"
+        + (f" (float {accuracy['float'].mae:.2f})" if "float" in accuracy else "")
     )

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 SEQUENCE_LENGTH = 5
 """Consecutive windows that one sequence carries the state through."""
 
+STREAM_LENGTH = 60
+"""Consecutive days that one stream feeds, a sample each; fewer where there are not as many."""
+
 
 @dataclass(frozen=True, eq=False)
 class Plan:
@@ -21,6 +24,8 @@ class Plan:
     """Fed step by step as well; every h and c after every step is compared."""
     sequences: NDArray[np.intp]
     """(sequences, length), consecutive windows of one series, the state carried over."""
+    stream: NDArray[np.intp]
+    """Consecutive windows of one series: their last samples are fed one by one, a forecast each."""
 
 
 def make_plan(
@@ -34,9 +39,10 @@ def make_plan(
         state_windows: how many to compare state by state.
         sequences: how many runs of consecutive windows.
     """
+    runs = np.split(np.arange(len(series)), np.flatnonzero(np.diff(series)) + 1)
     starts = [
         run[: len(run) - SEQUENCE_LENGTH + 1 : SEQUENCE_LENGTH]
-        for run in np.split(np.arange(len(series)), np.flatnonzero(np.diff(series)) + 1)
+        for run in runs
         if len(run) >= SEQUENCE_LENGTH
     ]
     candidates = np.concatenate(starts) if starts else np.zeros(0, np.intp)
@@ -45,6 +51,7 @@ def make_plan(
         windows=_spread(len(series), windows),
         traced=_spread(len(series), state_windows),
         sequences=first[:, None] + np.arange(SEQUENCE_LENGTH),
+        stream=max(runs, key=len)[:STREAM_LENGTH].astype(np.intp),
     )
 
 

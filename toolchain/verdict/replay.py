@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from toolchain.device.session import Session
 from toolchain.graph import reference
+from toolchain.graph.saved import saved_state
 from toolchain.graph.types import Graph, Int8
 from toolchain.progress import Progress, part, silent
 from toolchain.verdict.plan import Plan
@@ -47,6 +48,18 @@ class Divergence:
 
 
 @dataclass(frozen=True, eq=False)
+class Stream:
+    """A forecast after each new sample; half-way the state was saved, reset and restored."""
+
+    mismatches: int
+    """Samples after which an output differs."""
+    state_differs: bool
+    """The state that the device saved is not the host's."""
+    ticks: NDArray[np.int64]
+    """(samples), the device's clock during each step and its forecast."""
+
+
+@dataclass(frozen=True, eq=False)
 class Replay:
     """What a device said, and where it differs from the host."""
 
@@ -64,6 +77,7 @@ class Replay:
     sequences: int
     sequence_windows: int
     sequence_mismatches: int
+    stream: Stream
     divergence: Divergence | None
     stack_bytes: int
     stack_used: int
@@ -81,7 +95,13 @@ class Replay:
     @property
     def exact(self) -> bool:
         """Nothing differs."""
-        return not (self.mismatches or self.state_mismatches or self.sequence_mismatches)
+        return not (
+            self.mismatches
+            or self.state_mismatches
+            or self.sequence_mismatches
+            or self.stream.mismatches
+            or self.stream.state_differs
+        )
 
 
 def replay(
@@ -101,7 +121,8 @@ def replay(
     device, ticks = _outputs(session, inputs[plan.windows], part(progress, 0.0, 0.75))
     divergence = _first_output(session, inputs, plan.windows, host, device)
     states = _states(session, graph, inputs, plan.traced, part(progress, 0.75, 0.95))
-    sequence_mismatches = _sequences(session, graph, inputs, plan, part(progress, 0.95, 1.0))
+    sequence_mismatches = _sequences(session, graph, inputs, plan, part(progress, 0.95, 0.98))
+    stream = _stream(session, graph, inputs[plan.stream, -1], part(progress, 0.98, 1.0))
     stack_bytes, stack_used = session.stack()
     return Replay(
         windows=plan.windows,
@@ -115,6 +136,7 @@ def replay(
         sequences=len(plan.sequences),
         sequence_windows=plan.sequences.size,
         sequence_mismatches=sequence_mismatches,
+        stream=stream,
         # The place inside a window says more than the output it led to.
         divergence=states.divergence or divergence,
         stack_bytes=stack_bytes,
@@ -207,3 +229,25 @@ def _sequences(session: Session, graph: Graph, inputs: Int8, plan: Plan, progres
             mismatches += int((outputs != expected[place][number]).any())
         progress((number + 1) / count, f"sequence {number + 1} of {count}")
     return mismatches
+
+
+def _stream(session: Session, graph: Graph, samples: Int8, progress: Progress) -> Stream:
+    """Feed samples (count, features) one by one; in the middle the state takes a way round."""
+    if graph.whole_sequence:
+        return Stream(0, False, np.zeros(0, np.int64))
+    middle = len(samples) // 2
+    before = reference.stream(graph, samples[:middle])
+    after = reference.stream(graph, samples[middle:], initial=before.state)
+    expected = np.concatenate([before.outputs, after.outputs])
+    ticks = np.zeros(len(samples), np.int64)
+    mismatches, state_differs = 0, False
+    session.reset()
+    for number, sample in enumerate(samples):
+        if number == middle:
+            state_differs = session.save() != saved_state(graph, before.state)
+            session.reset()
+            session.restore()
+        outputs, ticks[number] = session.step(sample)
+        mismatches += int((outputs != expected[number]).any())
+        progress((number + 1) / len(samples), f"sample {number + 1} of {len(samples)}")
+    return Stream(mismatches, state_differs, ticks)

@@ -29,7 +29,7 @@ Link = Literal["emulator", "socket", "serial"]
 class HostForecasts:
     """What the float network and LiteRT say about the held-out windows, one value each, scaled."""
 
-    float_: NDArray[np.float64]  # (held-out windows)
+    float_: NDArray[np.float64] | None  # (held-out windows); None: an integer model came alone
     litert: NDArray[np.float64]  # (held-out windows)
 
 
@@ -41,7 +41,7 @@ def load_host_forecasts(path: Path) -> HostForecasts:
     """
     try:
         with np.load(path, allow_pickle=False) as stored:
-            return HostForecasts(stored["float"], stored["litert"])
+            return HostForecasts(stored.get("float"), stored["litert"])
     except FileNotFoundError as cause:
         raise RunError(f"{path}: no such file. `shelfcast quantize` makes it.") from cause
 
@@ -56,10 +56,16 @@ class Validation:
     footprint: Footprint
     replay: Replay
     accuracy: dict[str, Accuracy]
-    """`float`, `litert`, `host`, `device`, on the windows that were replayed."""
+    """`float`, `litert`, `host`, `device`, on the windows that were replayed. Without sales it is
+    empty; without a float network, `float` is absent."""
     references: dict[str, Accuracy]
     """The simple forecasts, on the same windows."""
+    stack_predicted: int
+    """The deepest the stack can get, by the compiler's call graph."""
     max_mae_loss_percent: float | None
+    from_float: dict[str, float] | None = None
+    """Without sales: by how much the integer model's first output differs from the float
+    network's, mean and largest, and the step of its scale."""
 
     @property
     def emulated(self) -> bool | None:
@@ -69,11 +75,15 @@ class Validation:
     @property
     def mae_loss_percent(self) -> float | None:
         """How much larger the device's MAE is than the float network's; None when that is 0."""
+        if not {"device", "float"} <= set(self.accuracy):
+            return None
         return _percent_above(self.accuracy["device"].mae, self.accuracy["float"].mae)
 
     @property
     def gain_percent(self) -> float | None:
         """How much smaller the device's MAE is than the best simple rule's; None when that is 0."""
+        if not self.references:
+            return None
         best = min(reference.mae for reference in self.references.values())
         above = _percent_above(self.accuracy["device"].mae, best)
         return None if above is None else -above
@@ -88,7 +98,9 @@ class Validation:
                 f"{replay.mismatches:,} of {len(replay.windows):,} windows, "
                 f"{replay.state_mismatches:,} of {replay.values_compared:,} state values and "
                 f"{replay.sequence_mismatches:,} of {replay.sequence_windows:,} windows in "
-                f"sequences differ from the host; first: {replay.divergence}"
+                f"sequences and {replay.stream.mismatches:,} of {len(replay.stream.ticks):,} "
+                f"samples in a stream differ from the host; first: {replay.divergence}"
+                + (" The state it saved differs too." if replay.stream.state_differs else "")
             )
         limit, loss = self.max_mae_loss_percent, self.mae_loss_percent
         if limit is not None and loss is not None and loss > limit:
@@ -110,25 +122,31 @@ class Validation:
         return float(self.replay.ticks.mean())
 
     @property
-    def instructions(self) -> int | None:
-        """Guest instructions of a forecast; None where the clock counts cycles."""
-        if self.link != "emulator" or self.board.emulator is None:
+    def step_ticks(self) -> float | None:
+        """Mean of the device's clock over a step of a stream and its forecast; None without one."""
+        ticks = self.replay.stream.ticks
+        return float(ticks.mean()) if len(ticks) else None
+
+    def instructions(self, ticks: float | None) -> int | None:
+        """Guest instructions in a time of the device's clock; None where it counts cycles."""
+        if ticks is None or self.link != "emulator" or self.board.emulator is None:
             return None
-        count = self.board.emulator.instructions(self.ticks, self.replay.clock_hz)
+        count = self.board.emulator.instructions(ticks, self.replay.clock_hz)
         return None if count is None else round(count)
 
-    @property
-    def cycles(self) -> int | None:
-        """Cycles of a forecast; None where the clock counts something else, or who knows what."""
+    def cycles(self, ticks: float | None) -> int | None:
+        """Cycles in a time of the device's clock; None where it counts something else."""
+        if ticks is None:
+            return None
         if self.link == "emulator" and self.board.emulator is not None:
-            count = self.board.emulator.cycles(self.ticks)
+            count = self.board.emulator.cycles(ticks)
             return None if count is None else round(count)
-        return round(self.ticks) if self.link == "serial" else None
+        return round(ticks) if self.link == "serial" else None
 
     def to_json(self) -> dict[str, Any]:
         """Return what other programs may rely on; sizes in bytes, blank figures null."""
         replay, footprint = self.replay, self.footprint
-        cycles = self.cycles
+        cycles = self.cycles(self.ticks)
         return {
             "board": self.board.name,
             "tier": self.board.tier,
@@ -145,6 +163,9 @@ class Validation:
                 "sequences": replay.sequences,
                 "sequence_windows": replay.sequence_windows,
                 "sequence_mismatches": replay.sequence_mismatches,
+                "stream_samples": len(replay.stream.ticks),
+                "stream_mismatches": replay.stream.mismatches,
+                "saved_state_differs": replay.stream.state_differs,
             },
             "accuracy": {name: vars(accuracy) for name, accuracy in self.accuracy.items()},
             "references": {name: vars(accuracy) for name, accuracy in self.references.items()},
@@ -157,16 +178,19 @@ class Validation:
             },
             "ram": {
                 "static": footprint.ram_bytes,
-                "stack_predicted": None,
+                "stack_predicted": self.stack_predicted,
                 "stack_measured": replay.stack_used,
                 "budget": self.board.ram.bytes,
             },
             "latency": {
-                "instructions": self.instructions,
+                "instructions": self.instructions(self.ticks),
+                "instructions_step": self.instructions(self.step_ticks),
                 "macs": self.graph.macs,
                 "cycles": cycles,
+                "cycles_step": self.cycles(self.step_ticks),
                 "us": None if cycles is None else round(1e6 * cycles / self.replay.clock_hz),
             },
+            "from_float": self.from_float,
             "mae_loss_percent": self.mae_loss_percent,
             "gain_percent": self.gain_percent,
             "reasons": list(self.reasons),
@@ -184,13 +208,23 @@ def judge(
     link: Link,
     graph: Graph,
     image: Image,
-    dataset: Dataset,
+    dataset: Dataset | None,
     host: HostForecasts,
     replay: Replay,
+    stack_predicted: int,
     max_mae_loss_percent: float | None,
 ) -> Validation:
-    """Turn a replay into figures in sales units, and a verdict."""
+    """Turn a replay into figures in sales units, and a verdict.
+
+    Without a dataset there are no sales: then only parity is judged.
+    """
     chosen = replay.windows
+    if dataset is None:
+        return Validation(
+            board=board, link=link, graph=graph, footprint=footprint(image), replay=replay,
+            accuracy={}, references={}, stack_predicted=stack_predicted,
+            max_mae_loss_percent=None, from_float=_from_float(graph, host, replay),
+        )  # fmt: skip
     series = dataset.test.series[chosen]
     actual = dataset.actual_units(dataset.test)[chosen]
 
@@ -204,14 +238,27 @@ def judge(
         footprint=footprint(image),
         replay=replay,
         accuracy={
-            "float": accuracy(host.float_[chosen]),
+            **({} if host.float_ is None else {"float": accuracy(host.float_[chosen])}),
             "litert": accuracy(host.litert[chosen]),
-            "host": accuracy(graph.output.dequantize(replay.host[:, 0])),
-            "device": accuracy(graph.output.dequantize(replay.device[:, 0])),
+            "host": accuracy(graph.output.dequantize(replay.host[:, graph.next_day])),
+            "device": accuracy(graph.output.dequantize(replay.device[:, graph.next_day])),
         },
         references={
             name: measure(actual, forecast(dataset.sales, dataset.test)[chosen])
             for name, forecast in REFERENCES.items()
         },
+        stack_predicted=stack_predicted,
         max_mae_loss_percent=max_mae_loss_percent,
     )
+
+
+def _from_float(graph: Graph, host: HostForecasts, replay: Replay) -> dict[str, float] | None:
+    """Compare the integer model's first output with the float network's, in the network's units."""
+    if host.float_ is None:
+        return None
+    difference = np.abs(graph.output.dequantize(replay.host[:, 0]) - host.float_[replay.windows])
+    return {
+        "mean": float(difference.mean()),
+        "largest": float(difference.max()),
+        "step": graph.output.scale,
+    }

@@ -1,4 +1,4 @@
-"""The multiplication for cores of 8 bits, on the host: as exact as the one for all others."""
+"""The multiplication for cores whose product has 32 bits, on the host: as exact as the others."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from recipes import ALL
 from toolchain.graph import reference
 
 
-def narrow(folder):
+def halves(folder):
     header = folder / "engine" / "fixed_point.h"
-    header.write_text("#define FIXED_NARROW 1\n" + header.read_text())
+    header.write_text("#define FIXED_HALVES 1\n" + header.read_text())
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -19,7 +19,7 @@ def test_every_state_and_output_is_exact(name, make_graph, make_windows, compile
     graph = make_graph(ALL[name])
     windows = make_windows(graph, 100)
 
-    computed = compile_mutant(graph, narrow).run(windows)
+    computed = compile_mutant(graph, halves).run(windows)
 
     expected = reference.run(graph, windows, trace=True)
     assert np.array_equal(computed.outputs, expected.outputs)

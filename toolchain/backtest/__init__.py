@@ -1,0 +1,1 @@
+"""What a shelf sensor would have been worth: its host twin on the days of the past."""

@@ -1,0 +1,1 @@
+"""Shelves in the field: watch one, set up many, and check later what one said."""

@@ -1,0 +1,1 @@
+"""The shelf application: the host twin of what the device computes between a sale and an alert."""
