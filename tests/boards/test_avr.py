@@ -157,7 +157,16 @@ def test_too_large_an_image_is_refused_by_how_much(build_firmware):
         build_firmware("arduino-uno", Recipe(hidden=(88,), steps=2))
     message = str(caught.value)
     assert message.startswith("arduino-uno: needs ")
-    assert " bytes for constants in the lower 64 KB of flash, has 32,256, " in message
+    assert " bytes of flash, has 32,256, " in message
+    assert "too few; largest: model_lstm0_recurrent_weights 30,976, " in message
+
+
+def test_constants_out_of_a_pointers_reach_are_refused_by_how_much(build_firmware):
+    with pytest.raises(DoesNotFit) as caught:
+        build_firmware("arduino-mega2560", Recipe(hidden=(88, 52, 40), steps=2))
+    message = str(caught.value)
+    assert message.startswith("arduino-mega2560: needs ")
+    assert " bytes for constants in the lower 64 KB of flash, has 65,536, " in message
     assert "too few; largest: model_lstm0_recurrent_weights 30,976, " in message
 
 
