@@ -44,7 +44,7 @@ _SMALL_SCALES = (0.0046, 0.0045, 0.0047, 0.0044)
 
 
 def measure(name: str, kernel_name: str, profile: Profile, variant: Format) -> list[int] | None:
-    """Build one firmware: bytes of flash, of RAM and of stack without the model's share.
+    """Build one firmware: a `Base`, in the order of its fields.
 
     None when the kernel stores nothing in that format.
     """
@@ -59,11 +59,14 @@ def measure(name: str, kernel_name: str, profile: Profile, variant: Format) -> l
         render(graph, board, core, boards_dir(), sources, profile)
         image = build(sources, board, core)
         stack = stack_of(sources / "build", core)
-    return [
-        image.flash_bytes - model_flash(packed, core),
+    model = model_flash(packed, core)
+    base = [
+        image.flash_bytes - model,
         ram_end(image, board.ram.origin) - model_ram(packed, core),
         stack,
     ]
+    near = [section.bytes - model for section in image.sections if section.name == ".low"]
+    return base + near
 
 
 def stored_as(variant: Format, kernel: Kernel) -> Graph | None:

@@ -38,6 +38,8 @@ class Core(Settings):
     packages: tuple[str, ...]
     """Debian packages that bring the compiler and its C library."""
     flags: tuple[str, ...]
+    port_flags: tuple[str, ...] = ()
+    """Further ones for the port and the start-up code, where interrupts are handled."""
     kernel: str = "portable"
     """Which LSTM kernel: a name of `toolchain.firmware.kernels.KERNELS`."""
     startup: str
@@ -48,6 +50,10 @@ class Core(Settings):
     """The compiler writes who calls whom, with `-fcallgraph-info`."""
     return_bytes: int = 0
     """What a call stores, where the compiler's frames leave it out."""
+    longest_array_bytes: int | None = None
+    """The most bytes that the compiler gives to one array; None: more than any board has."""
+    near_bytes: int | None = None
+    """How much of flash a pointer to a constant reaches; None: all."""
     interrupt_stack_bytes: int = Field(default=0, ge=0)
     """What the core itself stores when an interrupt begins."""
     cycles_per_instruction: tuple[float, float] | None = None

@@ -67,20 +67,7 @@ def compare(name, shape, profile, folder) -> None:
     assert predicted.instructions == pytest.approx(counted, rel=0.03)
 
 
-OFF = {
-    "microbit": "the stack is predicted 20 bytes too low for size",
-    "mps3-an547": "the stack is predicted 112 bytes too high for size: 16 more than is allowed",
-}
-"""Predictions that are known to miss; strict, so that whoever mends one is told."""
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[pytest.mark.xfail(reason=OFF[name])] if name in OFF else [])
-        for name in EMULATED
-    ],
-)
+@pytest.mark.parametrize("name", EMULATED)
 def test_a_prediction_holds_on_every_emulated_board(name, tmp_path):
     # A shape and a profile for each board, all of them among the boards.
     number = EMULATED.index(name)
@@ -100,18 +87,7 @@ def test_every_prediction_holds(name, shape, tmp_path):
     "name",
     [
         "arduino-uno",
-        pytest.param(
-            "arduino-mega2560",
-            marks=[
-                pytest.mark.full,
-                pytest.mark.xfail(reason="fit does not know the longest array, 32,767 bytes"),
-            ],
-        ),
-        *(
-            pytest.param(name, marks=pytest.mark.full)
-            for name in EMULATED
-            if not name.startswith("arduino-")
-        ),
+        *(pytest.param(name, marks=pytest.mark.full) for name in EMULATED if name != "arduino-uno"),
     ],
 )
 def test_the_largest_shape_runs_exactly_and_the_next_larger_is_refused(name, tmp_path):
@@ -163,6 +139,28 @@ def test_what_does_not_fit_says_the_bytes_and_the_ways_out():
     best = smallest_board(rows)
     assert f"{best.board.name} is the smallest board that fits" in remedies
     assert all(not it.fits for it in rows if it.board.flash.bytes < best.board.flash.bytes)
+
+
+@pytest.mark.parametrize(
+    ("shape", "why"),
+    [
+        (Shape((91,), 1), "bytes in one array, this core allows 32,767, "),
+        (
+            Shape((88, 52, 40), 1),
+            "bytes of constants within a pointer's reach, this core allows 65,",
+        ),
+    ],
+    ids=str,
+)
+def test_what_an_avr_cannot_address_does_not_fit(shape, why):
+    board = find_board("arduino-mega2560", boards_dir())
+    row = fit(shape_model(shape), board, core_of(board), "size")
+
+    assert row.flash_short < 0
+    assert row.ram_short < 0
+    assert not row.fits
+    assert row.headroom < 0
+    assert why in row.why
 
 
 def test_a_profile_without_currents_leaves_the_energy_blank():

@@ -35,6 +35,8 @@ class Base:
     """Variables up to the last, not rounded up."""
     stack_bytes: int
     """The deepest the stack can get, by the compiler's call graph."""
+    near_bytes: int = 0
+    """Of flash, the constants, where a pointer does not reach all of it."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,10 @@ class Prediction:
     flash_bytes: int
     weight_bytes: int
     """Of it, the model: weights, biases, scales, descriptions."""
+    longest_array_bytes: int
+    """Of the model's arrays, the one that a compiler may find too long."""
+    near_bytes: int
+    """Constants, the model's and others: a pointer may not reach all of flash."""
     ram_bytes: int
     """Variables, without the stack."""
     state_bytes: int
@@ -111,6 +117,7 @@ def predict(graph: Graph, board: Board, core: Core, profile: Profile) -> Predict
     layout = _layout(core)
     head = sum(map(_head_instructions, packed.denses, graph.rows))
     weights = model_flash(packed, core)
+    longest = max(_array_bytes(packed, layout))
     code = layout.lookup_code * packed.has_lookup + layout.softmax_code * packed.has_softmax
     line = line_bytes_for(graph.features, board.line_bytes) - board.line_bytes
     ram = base.ram_bytes + line + model_ram(packed, core)
@@ -121,6 +128,8 @@ def predict(graph: Graph, board: Board, core: Core, profile: Profile) -> Predict
         approximate=approximate,
         flash_bytes=base.flash_bytes + code + weights,
         weight_bytes=weights,
+        longest_array_bytes=longest,
+        near_bytes=base.near_bytes + weights,
         ram_bytes=_round_up(ram, layout.ram_round),
         state_bytes=packed.state.bytes,
         stack_bytes=base.stack_bytes + layout.softmax_stack * packed.has_softmax,
@@ -151,6 +160,11 @@ def _lay_out(graph: Graph, kernel_name: str, profile: Profile) -> _LaidOut:
 def model_flash(packed: PackedModel, core: Core) -> int:
     """Count what a model's arrays and descriptions take in flash."""
     layout = _layout(core)
+    return sum(_round_up(size, layout.align) for size in _array_bytes(packed, layout))
+
+
+def _array_bytes(packed: PackedModel, layout: _Layout) -> list[int]:
+    """List the bytes of every array and description of a model."""
     arrays: list[int] = []
     for lstm in packed.lstms:
         for matrix in (lstm.input, lstm.recurrent):
@@ -164,7 +178,7 @@ def model_flash(packed: PackedModel, core: Core) -> int:
         arrays += [len(dense.weights), 4 * len(dense.bias), scales, description]
         arrays += [len(dense.lookup)] if dense.lookup is not None else []
         arrays += [4 * len(dense.exponentials)] if dense.exponentials is not None else []
-    return sum(_round_up(size, layout.align) for size in arrays)
+    return arrays
 
 
 def model_ram(packed: PackedModel, core: Core) -> int:
@@ -208,6 +222,7 @@ def _base_of(measured: Mapping[str, list[int]], formats: Collection[Format]) -> 
         flash_bytes=dense.flash_bytes + added,
         ram_bytes=dense.ram_bytes,
         stack_bytes=max(base.stack_bytes for base in sparse or [dense]),
+        near_bytes=dense.near_bytes,
     )
 
 
