@@ -2,8 +2,9 @@
 
 What the model adds is computed as the renderer and the linker will lay it out. What the rest takes
 was measured once, for every board of the catalog and each kernel it may have, by building it:
-`sizes.json`, which `make sizes` writes. Compilers differ, so the ledger of a run sets predictions
-beside what came out.
+`sizes.json`, which `make sizes` writes. A kernel is compiled for what its model needs, so some ways
+of that were measured for every core; of another model the nearest one stands in. Compilers differ,
+so the ledger of a run sets predictions beside what came out.
 """
 
 from __future__ import annotations
@@ -114,6 +115,7 @@ def predict(graph: Graph, board: Board, core: Core, profile: Profile) -> Predict
     if found is None:
         return None
     base, approximate = found
+    more_flash, more_stack = _variant(core, board.core, packed)
     layout = _layout(core)
     head = sum(map(_head_instructions, packed.denses, graph.rows))
     weights = model_flash(packed, core)
@@ -126,13 +128,13 @@ def predict(graph: Graph, board: Board, core: Core, profile: Profile) -> Predict
         profile=packed.kernel.profile,
         kernel=packed.kernel,
         approximate=approximate,
-        flash_bytes=base.flash_bytes + code + weights,
+        flash_bytes=base.flash_bytes + more_flash + code + weights,
         weight_bytes=weights,
         longest_array_bytes=longest,
         near_bytes=base.near_bytes + weights,
         ram_bytes=_round_up(ram, layout.ram_round),
         state_bytes=packed.state.bytes,
-        stack_bytes=base.stack_bytes + layout.softmax_stack * packed.has_softmax,
+        stack_bytes=base.stack_bytes + more_stack + layout.softmax_stack * packed.has_softmax,
         instructions=round(graph.steps * laid_out.step_instructions + head),
         instructions_step=round(laid_out.step_instructions + head),
     )
@@ -201,7 +203,7 @@ def _head_instructions(layer: PackedDense, rows: int) -> float:
 
 def _base(board: Board, kernel: Kernel, formats: Collection[Format]) -> tuple[Base, bool] | None:
     """Look up what the rest of a firmware takes, and whether another board stands in."""
-    sizes = _sizes()
+    sizes = _sizes()["boards"]
     names = [board.name, *sorted(name for name, of in sizes.items() if of["core"] == board.core)]
     for name in names:
         entry = sizes.get(name)
@@ -226,10 +228,36 @@ def _base_of(measured: Mapping[str, list[int]], formats: Collection[Format]) -> 
     )
 
 
+def leading_format(formats: Collection[Format]) -> Format:
+    """Return the format that decides most about a kernel's code.
+
+    >>> leading_format({"dense", "blocks"})
+    'blocks'
+    """
+    return "blocks" if "blocks" in formats else "scattered" if "scattered" in formats else "dense"
+
+
+def _variant(core: Core, core_name: str, packed: PackedModel) -> tuple[int, int]:
+    """Return the bytes of flash and of stack that the way a kernel is compiled adds to its base."""
+    if packed.kernel.name != core.kernel:
+        return 0, 0
+    measured = _sizes()["variants"].get(core_name, {}).get(packed.kernel.profile, [])
+    leading = leading_format(packed.formats)
+    alike = [it for it in measured if it["format"] == leading]
+    if not alike:
+        return 0, 0
+    defines = packed.defines
+    nearest = min(
+        alike,
+        key=lambda it: sum(defines.get(name) != value for name, value in it["defines"].items()),
+    )
+    return nearest["flash"], nearest["stack"]
+
+
 @functools.cache
 def _sizes() -> dict[str, dict[str, Any]]:
     if not SIZES.exists():
-        return {}  # as when it is measured for the first time
+        return {"boards": {}, "variants": {}}  # as when it is measured for the first time
     found: dict[str, dict[str, Any]] = json.loads(SIZES.read_text())
     return found
 

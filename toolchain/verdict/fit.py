@@ -76,7 +76,8 @@ class Row:
             ("in one array", prediction.longest_array_bytes, core.longest_array_bytes),
             ("of constants within a pointer's reach", prediction.near_bytes, core.near_bytes),
         )
-        return [(what, size, most) for what, size, most in bounds if most is not None]
+        flash = self.board.flash.bytes  # what does not fit it is said already
+        return [(what, size, most) for what, size, most in bounds if most and most < flash]
 
     @property
     def fits(self) -> bool:
