@@ -9,6 +9,7 @@ compiled otherwise. With names, only those boards and their cores are measured a
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from toolchain.firmware.elf import Image
 from toolchain.firmware.kernel import FORMATS, Format, Kernel, Profile
 from toolchain.firmware.kernels import KERNELS, choose_kernel
 from toolchain.firmware.pack import pack
-from toolchain.firmware.predict import SIZES, leading_format, model_flash, model_ram
+from toolchain.firmware.predict import SIZES, kind_of, leading_format, model_flash, model_ram
 from toolchain.firmware.render import render
 from toolchain.firmware.stack import stack_of
 from toolchain.graph.sample import Shape, sample_graph
@@ -91,10 +92,16 @@ def ram_end(image: Image, origin: int) -> int:
 
 
 _VARIED = [
-    Shape((hidden,), features, 28, structure, sparsity)
+    Shape(hidden, features, 28, structure, sparsity)
     for structure, sparsity in (("dense", 0.0), ("blocks", 0.7), ("scattered", 0.9))
-    for hidden in (16, 18, 20, 21, 32, 45, 64, 90)
-    for features in (1, 3, 5)
+    for hidden, features in (
+        *itertools.product([(n,) for n in (16, 18, 20, 21, 32, 45, 64, 90)], (1, 3, 5)),
+        ((16,), 40),
+        ((16, 16), 1),
+        ((12, 20), 3),
+        ((21, 10), 5),
+        ((32, 32), 5),
+    )
 ]
 """Networks that between them have the kernels compiled in the ways that are usual."""
 
@@ -107,7 +114,7 @@ def variants_of(kernel_name: str, profile: Profile) -> list[Shape]:
         kernel = choose_kernel(kernel_name, profile, graph)
         if kernel == KERNELS[kernel_name][profile]:
             packed = pack(graph, kernel)
-            way = f"{leading_format(packed.formats)} {sorted(packed.defines.items())}"
+            way = f"{kind_of(packed)} {sorted(packed.defines.items())}"
             chosen.setdefault(way, shape)
     return list(chosen.values())
 
@@ -124,6 +131,7 @@ def measure_variant(name: str, kernel_name: str, profile: Profile, shape: Shape)
         image = build(sources, board, core)
         stack = stack_of(sources / "build", core)
     return {
+        "kind": kind_of(packed),
         "format": leading_format(packed.formats),
         "defines": packed.defines,
         "flash": image.flash_bytes - model_flash(packed, core),
@@ -137,7 +145,7 @@ def relative(found: list[dict[str, Any]], base: dict[str, list[int]]) -> list[di
     varying = [name for name in first if any(it["defines"][name] != first[name] for it in found)]
     return [
         {
-            "format": it["format"],
+            "kind": it["kind"],
             "defines": {name: it["defines"][name] for name in varying},
             "flash": it["flash"] - base[it["format"]][0],
             "stack": it["stack"] - base[it["format"]][2],

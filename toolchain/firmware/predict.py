@@ -26,6 +26,9 @@ from toolchain.graph.types import Graph
 
 SIZES = Path(__file__).with_name("sizes.json")
 
+_WHOLE_SEQUENCE_STACK = 24
+"""How much deeper a forecast goes at most, whose head reads every step."""
+
 
 @dataclass(frozen=True)
 class Base:
@@ -48,7 +51,8 @@ class Prediction:
     profile: Profile
     kernel: Kernel
     approximate: bool
-    """This was never built for the table: another board of the core stands in, or other formats."""
+    """Nothing like it was built for the table: another board of the core stands in, other formats,
+    another head, or layers on top of each other, whose instructions are less sure."""
     flash_bytes: int
     weight_bytes: int
     """Of it, the model: weights, biases, scales, descriptions."""
@@ -117,6 +121,8 @@ def predict(graph: Graph, board: Board, core: Core, profile: Profile) -> Predict
     base, approximate = found
     more_flash, more_stack = _variant(core, board.core, packed)
     layout = _layout(core)
+    usual = len(packed.lstms) == len(packed.denses) == 1 and not graph.whole_sequence
+    stack = base.stack_bytes + more_stack + _WHOLE_SEQUENCE_STACK * graph.whole_sequence
     head = sum(map(_head_instructions, packed.denses, graph.rows))
     weights = model_flash(packed, core)
     longest = max(_array_bytes(packed, layout))
@@ -127,14 +133,14 @@ def predict(graph: Graph, board: Board, core: Core, profile: Profile) -> Predict
         board=board,
         profile=packed.kernel.profile,
         kernel=packed.kernel,
-        approximate=approximate,
+        approximate=approximate or not usual,
         flash_bytes=base.flash_bytes + more_flash + code + weights,
         weight_bytes=weights,
         longest_array_bytes=longest,
         near_bytes=base.near_bytes + weights,
         ram_bytes=_round_up(ram, layout.ram_round),
         state_bytes=packed.state.bytes,
-        stack_bytes=base.stack_bytes + more_stack + layout.softmax_stack * packed.has_softmax,
+        stack_bytes=stack + layout.softmax_stack * packed.has_softmax,
         instructions=round(graph.steps * laid_out.step_instructions + head),
         instructions_step=round(laid_out.step_instructions + head),
     )
@@ -237,13 +243,18 @@ def leading_format(formats: Collection[Format]) -> Format:
     return "blocks" if "blocks" in formats else "scattered" if "scattered" in formats else "dense"
 
 
+def kind_of(packed: PackedModel) -> str:
+    """Name what decides most about the code around the weights: only like is compared with like."""
+    stacked = "stacked " if len(packed.lstms) > 1 else ""
+    return f"{stacked}{leading_format(packed.formats)}"
+
+
 def _variant(core: Core, core_name: str, packed: PackedModel) -> tuple[int, int]:
     """Return the bytes of flash and of stack that the way a kernel is compiled adds to its base."""
     if packed.kernel.name != core.kernel:
         return 0, 0
     measured = _sizes()["variants"].get(core_name, {}).get(packed.kernel.profile, [])
-    leading = leading_format(packed.formats)
-    alike = [it for it in measured if it["format"] == leading]
+    alike = [it for it in measured if it["kind"] == kind_of(packed)]
     if not alike:
         return 0, 0
     defines = packed.defines
