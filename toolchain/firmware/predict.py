@@ -119,7 +119,7 @@ def predict(graph: Graph, board: Board, core: Core, profile: Profile) -> Predict
     if found is None:
         return None
     base, approximate = found
-    more_flash, more_stack = _variant(core, board.core, packed)
+    more_flash, more_stack, alike = _variant(core, board.core, packed)
     layout = _layout(core)
     usual = len(packed.lstms) == len(packed.denses) == 1 and not graph.whole_sequence
     stack = base.stack_bytes + more_stack + _WHOLE_SEQUENCE_STACK * graph.whole_sequence
@@ -133,7 +133,7 @@ def predict(graph: Graph, board: Board, core: Core, profile: Profile) -> Predict
         board=board,
         profile=packed.kernel.profile,
         kernel=packed.kernel,
-        approximate=approximate or not usual,
+        approximate=approximate or not usual or not alike,
         flash_bytes=base.flash_bytes + more_flash + code + weights,
         weight_bytes=weights,
         longest_array_bytes=longest,
@@ -249,20 +249,25 @@ def kind_of(packed: PackedModel) -> str:
     return f"{stacked}{leading_format(packed.formats)}"
 
 
-def _variant(core: Core, core_name: str, packed: PackedModel) -> tuple[int, int]:
-    """Return the bytes of flash and of stack that the way a kernel is compiled adds to its base."""
+def _variant(core: Core, core_name: str, packed: PackedModel) -> tuple[int, int, bool]:
+    """Return the bytes of flash and of stack that the way a kernel is compiled adds to its base.
+
+    And whether it was measured; if not, flash is the nearest way's, stack the most of any.
+    """
     if packed.kernel.name != core.kernel:
-        return 0, 0
+        return 0, 0, True  # the portable kernel is always compiled alike
     measured = _sizes()["variants"].get(core_name, {}).get(packed.kernel.profile, [])
     alike = [it for it in measured if it["kind"] == kind_of(packed)]
     if not alike:
-        return 0, 0
+        return 0, 0, False
     defines = packed.defines
-    nearest = min(
-        alike,
-        key=lambda it: sum(defines.get(name) != value for name, value in it["defines"].items()),
-    )
-    return nearest["flash"], nearest["stack"]
+    others = [
+        sum(defines.get(name) != value for name, value in it["defines"].items()) for it in alike
+    ]
+    nearest = alike[others.index(min(others))]
+    if min(others) == 0:
+        return nearest["flash"], nearest["stack"], True
+    return nearest["flash"], max(it["stack"] for it in alike), False
 
 
 @functools.cache
