@@ -120,6 +120,7 @@ ERROR_CODES = (
     ErrorCode("state", "there is no copy of the states, or no room for one"),
     ErrorCode("length", "the line is longer than the board takes; nothing was executed"),
     ErrorCode("internal", "the engine refused"),
+    ErrorCode("runtime", "the interpreter cannot do it, or failed"),
     ErrorCode("unset", "the shelf has not been set up"),
     ErrorCode("empty", "the shelf has seen no day yet"),
     ErrorCode("date", "not a day of the calendar from 1971 to 2148"),
