@@ -204,9 +204,7 @@ def _tensor_parts(layout: Layout, place: int, ends: _Ends) -> list[int]:
 def _activations(layout: Layout) -> list[_Buffer]:
     """Return the tensors between the operators, each from its first use to its last."""
     uses: list[tuple[int, Iterable[int]]] = [(0, layout.inputs)]
-    uses += [
-        (number, (*node.inputs, *node.outputs)) for number, node in enumerate(layout.nodes, 1)
-    ]
+    uses += [(number, (*node.inputs, *node.outputs)) for number, node in enumerate(layout.nodes, 1)]
     uses.append((len(layout.nodes), layout.outputs))
     found = []
     for place, tensor in enumerate(layout.tensors):
@@ -223,7 +221,9 @@ def _place(buffers: Sequence[_Buffer]) -> int:
         The end of the last one.
     """
     placed: list[tuple[int, _Buffer]] = []
-    for buffer in sorted(reversed(buffers), key=lambda buffer: -buffer.bytes):
+    # Of buffers of one size, the last comes first.
+    order = sorted(range(len(buffers)), key=lambda number: (-buffers[number].bytes, -number))
+    for buffer in (buffers[number] for number in order):
         at = 0
         for offset, other in sorted(placed, key=lambda pair: pair[0]):
             if other.first > buffer.last or buffer.first > other.last:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Literal
 
 from toolchain.board import Board, Core
 from toolchain.device import protocol
@@ -118,7 +119,7 @@ def refuse_floats(graph: Graph) -> None:
 def arenas(layout: Layout, core: Core) -> dict[Kernels, Arena]:
     """Return the arena that a model needs on a core, by whose kernels the library has."""
     # Only Arm's ABI for bare metal makes an enum as short as its values allow.
-    enum_bytes = 1 if core.compiler.startswith("arm") else 4
+    enum_bytes: Literal[1, 4] = 1 if core.compiler.startswith("arm") else 4
     helium = core.kernel == "helium"
     return {
         "reference": plan_arena(layout, "reference", enum_bytes=enum_bytes),
