@@ -395,6 +395,10 @@ def fit(
     smallest_board: Annotated[
         bool, typer.Option("--smallest-board", help="Find the smallest board for each model.")
     ] = False,
+    runtime: Annotated[
+        Literal["engine", "both"],
+        typer.Option(help="both: what the same takes with TensorFlow Lite Micro beside it."),
+    ] = "engine",
     interval: Annotated[
         str, typer.Option(help="Time between forecasts, such as 15m, 1d: for the battery's life.")
     ] = "1d",
@@ -438,6 +442,7 @@ def fit(
     answer = ask(
         words, names, boards or boards_dir(), profile, interval=interval, battery_mah=battery_mah,
         sleep_ua=sleep_ua, largest_of_board=largest, smallest=smallest_board,
+        tflm=runtime == "both",
     )  # fmt: skip
     if picture is not None:
         from toolchain.verdict.fit_picture import draw

@@ -184,7 +184,7 @@ def check_fit(job: Job, report: Report) -> None:
         DoesNotFit: flash or RAM is too small, with what would help.
     """
     from toolchain.fitting import find_models, network_shape
-    from toolchain.verdict.fit import fit, ways_out
+    from toolchain.verdict.fit import fit, ways_out, with_tflm
 
     board, core = job.board, read_cores(job.boards)[job.board.core]
     made = job.model is not None or job.foreign is not None
@@ -192,6 +192,18 @@ def check_fit(job: Job, report: Report) -> None:
     (model,) = find_models([word])
     with report("fit") as stage:
         row = fit(model, board, core, job.profile)
+        if job.runtime == "tflm":
+            # Which kernels, and how they are compiled, is the user's: the linker has the last word.
+            it = with_tflm(row).tflm
+            stage.result(
+                f"TensorFlow Lite Micro was never measured on a {board.core}: not checked"
+                if it is None
+                else f"flash {it['reference'].flash_bytes:,} of {board.flash.bytes:,} bytes, RAM "
+                f"{it['reference'].ram_bytes:,} of {board.ram.bytes:,}: predicted for "
+                "TensorFlow's own kernels",
+                skipped=it is None,
+            )
+            return
         if row.prediction is None:
             stage.result(f"{row.why}: not checked", skipped=True)
             return
@@ -204,9 +216,9 @@ def check_fit(job: Job, report: Report) -> None:
             raise DoesNotFit(
                 f"{board.name}: {row.why}. {'; '.join(help_) or 'No board is large enough'}."
             )
-        it = row.prediction
+        mine = row.prediction
         stage.result(
-            f"flash {it.flash_bytes:,} of {board.flash.bytes:,} bytes, RAM {it.ram_bytes:,} and "
+            f"flash {mine.flash_bytes:,} of {board.flash.bytes:,} bytes, RAM {mine.ram_bytes:,} and "
             f"{row.stack_needed:,} of stack of {board.ram.bytes:,}: predicted",
             skipped=False,
         )

@@ -107,11 +107,11 @@ def _sequences(parity: dict[str, Any]) -> list[str]:
 
 def _skipped(skipped: dict[str, str]) -> list[str]:
     """Write what was not compared, and why: once for each reason."""
-    reasons = {why: [name for name in skipped if skipped[name] == why] for why in skipped.values()}
-    return [
-        f"             not compared: {' and '.join(names)} ({why})"
-        for why, names in reasons.items()
-    ]
+    lines = []
+    for why in dict.fromkeys(skipped.values()):
+        names = " and ".join(name for name in skipped if skipped[name] == why)
+        lines.append(f"             not compared: {names} ({why})")
+    return lines
 
 
 def _arena(ram: dict[str, Any]) -> list[str]:

@@ -229,9 +229,10 @@ def _oracle_hint(graph: Graph, replay: Replay) -> str:
     if count is None or count >= replay.mismatches:
         return ""
     other = "float32" if graph.oracle == "double" else "double"
+    few = "no window does" if count == 0 else f"{count:,} windows do"
     return (
-        f' With oracle = "{other}", as this TensorFlow Lite Micro multiplies scales, {count:,} '
-        f'windows would: write oracle = "{other}" under [compression], or say --oracle {other}.'
+        f' With oracle = "{other}" {few}: this TensorFlow Lite Micro multiplies scales that way. '
+        f"Write it under [compression] of the project, or say --oracle {other}."
     )
 
 
