@@ -216,9 +216,9 @@ def check_fit(job: Job, report: Report) -> None:
             raise DoesNotFit(
                 f"{board.name}: {row.why}. {'; '.join(help_) or 'No board is large enough'}."
             )
-        mine = row.prediction
+        own = row.prediction
         stage.result(
-            f"flash {mine.flash_bytes:,} of {board.flash.bytes:,} bytes, RAM {mine.ram_bytes:,} and "
+            f"flash {own.flash_bytes:,} of {board.flash.bytes:,} bytes, RAM {own.ram_bytes:,} and "
             f"{row.stack_needed:,} of stack of {board.ram.bytes:,}: predicted",
             skipped=False,
         )
