@@ -41,6 +41,7 @@ _OTHER_ABI = re.compile(
     r"file format not recognized|Relocations in generic ELF|is incompatible with"
 )
 """What linkers say of a library for another core."""
+_NOT_IN_TFLM = re.compile(r"undefined reference to `(tflite::[\w:]+)")
 _LINKER = re.compile(r"^\S*/ld: ")
 _COMPILES = re.compile(r" -c (\S+\.cc?) ")
 _LOW, _LOW_BYTES = "link_low", 65_536
@@ -165,7 +166,15 @@ def _refuse_by(
             )
         raise _missing(f"C++ library of {core.compiler}g++", core.cxx_packages)
     if other := next((line for line in lines if _OTHER_ABI.search(line)), None):
-        raise CompileError(other_core(_LINKER.sub("", other).strip(), board, core))
+        words = _LINKER.sub("", other).strip().removeprefix("error: ")
+        raise CompileError(other_core(words, board, core))
+    lacks = sorted({match[1] for line in lines if (match := _NOT_IN_TFLM.search(line))})
+    if lacks:
+        more = f" and {len(lacks) - 1} more" if len(lacks) > 1 else ""
+        raise CompileError(
+            f"{board.name}: the TensorFlow Lite Micro of --tflm-lib lacks {lacks[0]}{more}. Its "
+            "headers are of another version, or it was built without what the model needs."
+        )
     if long := next((match for line in lines if (match := _TOO_LONG.search(line))), None):
         raise DoesNotFit(
             f"{board.name}: {long[1]} is longer than 32,767 bytes, the most that an array may have "

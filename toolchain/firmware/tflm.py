@@ -26,8 +26,13 @@ _BELOW = tuple(
 )
 """Where a checkout, after its makefile ran, and a tree of its project generation have the headers
 of others."""
-_DEMANDS = ("TAG_CPU_ARCH", "TAG_FP_ARCH", "TAG_MVE_ARCH", "TAG_DSP_EXTENSION")
-"""Attributes of objects for Arm, each larger the more of a core it demands."""
+_DEMANDS = {
+    "TAG_CPU_ARCH": "instructions of a larger core",
+    "TAG_FP_ARCH": "a floating-point unit",
+    "TAG_MVE_ARCH": "vector instructions",
+    "TAG_DSP_EXTENSION": "DSP instructions",
+}
+"""What it means that an attribute of objects for Arm is larger than the core's."""
 _HEADERS = {
     "tensorflow/lite/micro/micro_interpreter.h": "TensorFlow Lite Micro",
     "flatbuffers/flatbuffers.h": "flatbuffers",
@@ -117,10 +122,10 @@ def refuse_other_core(image: Path, own: Path, board: Board, core: Core) -> None:
         CompileError: the library was built for another core.
     """
     wanted, allowed = read_arm_attributes(image), read_arm_attributes(own)
-    for tag in _DEMANDS:
+    for tag, words in _DEMANDS.items():
         if wanted.get(tag, 0) > allowed.get(tag, 0):
-            words = f"{tag} is {wanted[tag]}, and the core's {allowed.get(tag, 0)}"
-            raise CompileError(other_core(words, board, core))
+            image.unlink()
+            raise CompileError(other_core(f"it needs {words}", board, core))
 
 
 def other_core(words: str, board: Board, core: Core) -> str:
