@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,14 +82,14 @@ class Replay:
     divergence: Divergence | None
     stack_bytes: int
     stack_used: int
-    runtime: str
+    runtime: str = "engine"
     """Of the firmware, as it says: `engine` or `tflm`."""
-    arena_bytes: int | None
-    arena_used_bytes: int | None
-    skipped: Mapping[str, str]
+    arena_bytes: int | None = None
+    arena_used_bytes: int | None = None
+    skipped: Mapping[str, str] = field(default_factory=dict)
     """What the runtime cannot be asked about, `states`, `stream` or `sequences`, and why. The
     figures of it mean nothing."""
-    other_oracle_mismatches: int | None
+    other_oracle_mismatches: int | None = None
     """`tflm`, where windows differ: how many would with the other oracle."""
 
     @property
