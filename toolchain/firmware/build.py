@@ -41,7 +41,7 @@ _OTHER_ABI = re.compile(
     r"file format not recognized|Relocations in generic ELF|is incompatible with"
 )
 """What linkers say of a library for another core."""
-_NOT_IN_TFLM = re.compile(r"undefined reference to `(tflite::[\w:]+)")
+_NOT_IN_TFLM = re.compile(r"undefined reference to `(tflite::[\w:]+|arm_\w+)")
 _LINKER = re.compile(r"^\S*/ld: ")
 _COMPILES = re.compile(r" -c (\S+\.cc?) ")
 _LOW, _LOW_BYTES = "link_low", 65_536
