@@ -53,7 +53,8 @@ void forecast_reset(const forecast_model_t *file, forecast_state_t *state) {
     }
 }
 
-void forecast_rewind(const forecast_model_t *, forecast_state_t *) {}
+void forecast_rewind(const forecast_model_t *, forecast_state_t *) {
+}
 
 int forecast_window(const int8_t *window, int8_t *outputs, const forecast_model_t *file,
                     forecast_state_t *) {
@@ -174,5 +175,7 @@ void __assert_func(const char *, int, const char *, const char *) {
 }
 
 // Nothing is ever allocated.
-void operator delete(void *) noexcept {}
-void operator delete(void *, size_t) noexcept {}
+void operator delete(void *) noexcept {
+}
+void operator delete(void *, size_t) noexcept {
+}

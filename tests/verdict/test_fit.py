@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from toolchain.board import boards_dir, find_board, read_boards, read_cores
-from toolchain.fitting import ask
 from toolchain.device.running import open_device
 from toolchain.errors import DoesNotFit, InputError
 from toolchain.firmware.build import build
 from toolchain.firmware.predict import predict
 from toolchain.firmware.profile import usual_profile
 from toolchain.firmware.render import render
+from toolchain.fitting import ask
 from toolchain.graph import reference
 from toolchain.graph.sample import Shape, sample_graph
 from toolchain.graph.shapes import parse_shape

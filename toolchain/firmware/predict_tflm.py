@@ -21,7 +21,7 @@ from toolchain.graph.types import Graph
 _CODE: dict[str, dict[Kernels, int]] = {
     "cortex-m0": {"reference": 52_360, "cmsis_nn": 63_696},
     "cortex-m3": {"reference": 42_600, "cmsis_nn": 51_968},
-    "cortex-m4": {"reference": 43_108, "cmsis_nn": 56_876},
+    "cortex-m4": {"reference": 43_108, "cmsis_nn": 59_076},
 }
 """Flash without the model, by core and kernels."""
 _STACK: dict[str, dict[Kernels, int]] = {
