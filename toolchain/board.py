@@ -40,6 +40,8 @@ class Core(Settings):
     cxx_packages: tuple[str, ...] = ()
     """Those that bring its C++ library, for the runtime tflm; none: Debian has none."""
     flags: tuple[str, ...]
+    port_flags: tuple[str, ...] = ()
+    """Further ones for the port and the start-up code, where interrupts are handled."""
     kernel: str = "portable"
     """Which LSTM kernel: a name of `toolchain.firmware.kernels.KERNELS`."""
     startup: str
@@ -50,6 +52,10 @@ class Core(Settings):
     """The compiler writes who calls whom, with `-fcallgraph-info`."""
     return_bytes: int = 0
     """What a call stores, where the compiler's frames leave it out."""
+    longest_array_bytes: int | None = None
+    """The most bytes that the compiler gives to one array; None: more than any board has."""
+    near_bytes: int | None = None
+    """How much of flash a pointer to a constant reaches; None: all."""
     interrupt_stack_bytes: int = Field(default=0, ge=0)
     """What the core itself stores when an interrupt begins."""
     cycles_per_instruction: tuple[float, float] | None = None

@@ -103,8 +103,7 @@ def monitor(
     words = tuple(settings.split()) if settings is not None else None
     days = recorded_feed(read_feed(feed)) if feed is not None else None
     if days is None and job.port is None:
-        usual, days = shelves.simulated_shop(job, series)
-        words = words or usual
+        words, days = shelves.simulated_shop(job, series, words)
     count, interrupted = watch.Count(), False
     with shelves.open_shelf(job, console.report, job.port) as session:
         shelf = watch.ready_shelf(session, words, restart=restart)

@@ -138,7 +138,7 @@ class Answer:
                 yield f"{row.model.name} on {row.board.name}: {row.why}{ways}"
         yield from self.notes
         if any(row.prediction is not None and row.prediction.approximate for row in self.rows):
-            yield "~ not in the table: another board of its core, or another format, stands in"
+            yield "~ nothing like it is in the table: what comes nearest stands in"
         if any(row.core.counts_cycles for row in self.rows):
             yield "* cycles"
 

@@ -92,12 +92,16 @@ def recorded_with(job: Job) -> tuple[int, tuple[Feature, ...]]:
     return _graph(job).crc32, features_of(_dataset(job))
 
 
-def simulated_shop(job: Job, name: str | None) -> tuple[tuple[str, ...], Feed]:
+def simulated_shop(
+    job: Job, name: str | None, words: tuple[str, ...] | None
+) -> tuple[tuple[str, ...], Feed]:
     """Return settings of a shelf, and the held-out days of a series with a simulated stock.
 
     Args:
         job: the run.
         name: the series; None: the one that sells most.
+        words: settings that are wanted, of which the shop takes the days to a delivery; None: those
+            that suit the series.
 
     Raises:
         InputError: no such series.
@@ -115,13 +119,16 @@ def simulated_shop(job: Job, name: str | None) -> tuple[tuple[str, ...], Feed]:
     row = market.names.index(name)
     mean, deviation = (int(it[row]) for it in (market.scaling.mean, market.scaling.deviation))
     label = "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in name)
-    words = (label[:15], decimal_of(mean), decimal_of(deviation), str(LEAD), "1", "1")
+    if words is None:
+        words = (label[:15], decimal_of(mean), decimal_of(deviation), str(LEAD), "1", "1")
+    # What is no number the shelf refuses, in its own words.
+    lead = max(1, int(words[3])) if len(words) > 3 and words[3].isdecimal() else LEAD
     # A window of days before, so that the forecasts are whole on the first measured one.
     days = slice(market.test.start - dataset.steps, market.test.stop)
     dates = tuple(date_of(int(day)) for day in market.days[days])
     demand = tuple(map(int, market.demand[row, days]))
-    stock = (mean * (2 * LEAD + 1)) >> FRACTION_BITS
-    return words, simulated_feed(dates, demand, stock=stock, lead=LEAD)
+    stock = (mean * (2 * lead + 1)) >> FRACTION_BITS
+    return words, simulated_feed(dates, demand, stock=stock, lead=lead)
 
 
 def check_recording(job: Job, path: Path) -> Check:

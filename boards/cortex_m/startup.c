@@ -98,6 +98,12 @@ __attribute__((naked, noreturn)) void startup_reset(void) {
                      "ldr r1, [r0]\n"
                      "orr r1, r1, #0x00f00000\n"
                      "str r1, [r0]\n"
+                     // FPCCR without ASPEN and LSPEN (DDI 0553 D1.2): an interrupt then stores 32
+                     // bytes, not 104. No handler touches a vector: ports are compiled without.
+                     "ldr r0, =0xe000ef34\n"
+                     "ldr r1, [r0]\n"
+                     "bic r1, r1, #0xc0000000\n"
+                     "str r1, [r0]\n"
                      "dsb\n"
                      "isb\n"
 #endif

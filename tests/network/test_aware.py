@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -47,31 +48,44 @@ def test_forecasts_are_those_of_the_engine_but_for_two_steps_at_most(
 
 
 @pytest.fixture(scope="module")
-def scores(sell, cut_sales, tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Scores]:
+def score(sell, cut_sales, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Scores]:
     """Score a network that forecasts waves almost without noise, where each step of int8 counts."""
     dataset = cut_sales(sell(noise=0.002))
-    made = {}
-    for aware in (False, True):
-        folder: Path = tmp_path_factory.mktemp("aware")
-        candidate = Candidate(
-            hidden=(8,),
-            features=("units", "weekday"),
-            window=9,
-            epochs=40,
-            batch_size=32,
-            learning_rate=0.02,
-            patience=40,
-            aware=aware,
-        )
-        train_candidate(dataset, candidate, 1, folder)
-        made[aware] = score_candidate(dataset, folder)
-    return made
+    made: dict[tuple[bool, int], Scores] = {}
+
+    def make(aware: bool, seed: int) -> Scores:
+        if (aware, seed) not in made:
+            folder: Path = tmp_path_factory.mktemp("aware")
+            candidate = Candidate(
+                hidden=(8,),
+                features=("units", "weekday"),
+                window=9,
+                epochs=40,
+                batch_size=32,
+                learning_rate=0.02,
+                patience=40,
+                aware=aware,
+            )
+            train_candidate(dataset, candidate, seed, folder)
+            made[aware, seed] = score_candidate(dataset, folder)
+        return made[aware, seed]
+
+    return make
 
 
-def test_int8_loses_less_where_it_loses_most(scores) -> None:
-    plain, aware = scores[False], scores[True]
+def test_int8_loses_less_where_it_loses_most(score) -> None:
+    plain, aware = score(False, 1), score(True, 1)
 
-    loss = plain.int8_test.mae / plain.float_test.mae
-    assert loss > 1.2
+    assert plain.int8_test.mae / plain.float_test.mae > 1.2
     assert aware.int8_validation.mae < plain.int8_validation.mae
-    assert aware.int8_test.mae < 0.9 * plain.int8_test.mae
+    assert aware.int8_test.mae < plain.int8_test.mae
+
+
+@pytest.mark.full
+def test_int8_loses_a_tenth_less_over_seeds(score) -> None:
+    # One training's figures depend on the processor's order of additions; several agree.
+    plain, aware = (
+        np.mean([score(tuned, seed).int8_test.mae for seed in (1, 2, 3)]) for tuned in (False, True)
+    )
+
+    assert aware < 0.9 * plain

@@ -92,6 +92,18 @@ class SimavrBoard(EmulatedBoard):
             raise self._gone(cause) from cause
         self._started = True
 
+    def write_eeprom(self, data: bytes) -> None:
+        """Put into the EEPROM, before the start, what another life of the board left there."""
+        self._stopped().sendall(b"E" + _place(Segment(0, data)) + data)
+
+    def cut_power(self) -> bytes:
+        """End a board that runs, wherever it is; return all that its EEPROM holds then."""
+        control = self._control
+        if control is None or not self._started:
+            raise RuntimeError("the board does not run: start it, in a with block")
+        control.sendall(b"X")
+        return b"".join(iter(lambda: control.recv(4096), b""))
+
     def close(self) -> None:
         """End the emulator; closing twice is harmless."""
         super().close()

@@ -7,7 +7,9 @@
 //
 //     W address length bytes...   write flash
 //     R address length            read flash: answered with as many bytes
-//     G                           let the chip run, from a reset; nothing is read after it
+//     E address length bytes...   write the EEPROM
+//     G                           let the chip run, from a reset
+//     X                           after G: cut the power, answered with all of the EEPROM; the end
 //
 // It ends when CONTROL does, which is when the process that started it ends, however that ends.
 // While nobody is connected, what the chip sends is lost, as on a cable that is not plugged in.
@@ -21,6 +23,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <simavr/avr_eeprom.h>
 #include <simavr/avr_uart.h>
 #include <simavr/sim_avr.h>
 #include <stdarg.h>
@@ -101,6 +104,17 @@ static uint32_t runner_read_number(void) {
     return bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
 }
 
+// The chip's EEPROM itself, e2end + 1 bytes.
+static uint8_t *runner_eeprom(void) {
+    avr_eeprom_desc_t where = {.ee = NULL, .offset = 0, .size = 1};
+    avr_ioctl(runner_avr, AVR_IOCTL_EEPROM_GET, &where);  // -1 though it answers
+    if (where.ee == NULL) {
+        fprintf(stderr, "%s has no EEPROM here\n", runner_avr->mmcu);
+        exit(1);
+    }
+    return where.ee;
+}
+
 static void runner_program(void) {
     for (;;) {
         char command;
@@ -110,18 +124,30 @@ static void runner_program(void) {
         }
         const uint32_t address = runner_read_number();
         const uint32_t length = runner_read_number();
-        const uint32_t size = (uint32_t)runner_avr->flashend + 1u;
-        if ((command != 'W' && command != 'R') || length > size || address > size - length) {
-            fprintf(stderr, "%c %u %u: the flash has %u bytes\n", command, (unsigned)address,
+        const bool eeprom = command == 'E';
+        const uint32_t size = (eeprom ? runner_avr->e2end : (uint32_t)runner_avr->flashend) + 1u;
+        if (strchr("WRE", command) == NULL || length > size || address > size - length) {
+            fprintf(stderr, "%c %u %u: the memory has %u bytes\n", command, (unsigned)address,
                     (unsigned)length, (unsigned)size);
             exit(1);
         }
-        if (command == 'W') {
-            runner_read(runner_avr->flash + address, length);
-        } else if (!runner_write(runner_control, runner_avr->flash + address, length)) {
+        uint8_t *const memory = (eeprom ? runner_eeprom() : runner_avr->flash) + address;
+        if (command != 'R') {
+            runner_read(memory, length);
+        } else if (!runner_write(runner_control, memory, length)) {
             exit(0);
         }
     }
+}
+
+// The control socket has ended, or somebody pulls the plug.
+static void runner_end(void) {
+    char command;
+    runner_read(&command, 1);
+    if (command == 'X') {
+        runner_write(runner_control, runner_eeprom(), runner_avr->e2end + 1u);
+    }
+    exit(0);
 }
 
 static void runner_hang_up(void) {
@@ -165,7 +191,7 @@ static void runner_exchange(int timeout_ms) {
         return;
     }
     if (files[0].revents != 0) {
-        exit(0);  // nothing is sent after G: this is the end
+        runner_end();
     }
     if (files[1].revents == 0) {
         return;

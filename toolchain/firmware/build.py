@@ -44,8 +44,8 @@ _OTHER_ABI = re.compile(
 _NOT_IN_TFLM = re.compile(r"undefined reference to `(tflite::[\w:]+|arm_\w+)")
 _LINKER = re.compile(r"^\S*/ld: ")
 _COMPILES = re.compile(r" -c (\S+\.cc?) ")
-_LOW, _LOW_BYTES = "link_low", 65_536
-"""A region of `avr.ld.j2`: what a pointer of 16 bits reaches of flash."""
+_LOW = "link_low"
+"""A region of `avr.ld.j2`: what a pointer to a constant reaches of flash."""
 _STOP_S = 5.0
 """How long make may take to stop its compilers when it is interrupted."""
 
@@ -155,7 +155,7 @@ def _refuse_by(
     """Raise the error that make's output means."""
     over = _overflow(lines, board)
     if over:
-        raise DoesNotFit(_does_not_fit(over, folder, board))
+        raise DoesNotFit(_does_not_fit(over, folder, board, core))
     if any("cannot read spec file" in line for line in lines):
         raise _missing(f"C library of {core.compiler}gcc", core.packages)
     if any(_NO_CXX_LIBRARY.search(line) for line in lines):
@@ -177,8 +177,8 @@ def _refuse_by(
         )
     if long := next((match for line in lines if (match := _TOO_LONG.search(line))), None):
         raise DoesNotFit(
-            f"{board.name}: {long[1]} is longer than 32,767 bytes, the most that an array may have "
-            f"on this core. {_SMALLER}"
+            f"{board.name}: {long[1]} is longer than {core.longest_array_bytes or 0:,} bytes, the "
+            f"most that an array may have on this core. {_SMALLER}"
         )
     complaints = [_LINKER.sub("", line) for line in lines if _ERROR.match(line)]
     first = (complaints or lines[-1:] or ["make failed and said nothing"])[0].strip().rstrip(".")
@@ -197,7 +197,7 @@ def _overflow(lines: list[str], board: Board) -> dict[str, int]:
     return outside | {m[1]: int(m[2]) for line in lines if (m := _OVERFLOW.search(line))}
 
 
-def _does_not_fit(over: dict[str, int], folder: Path, board: Board) -> str:
+def _does_not_fit(over: dict[str, int], folder: Path, board: Board, core: Core) -> str:
     """Say which memories are too small, by how much, and what fills them."""
     objects = sorted(folder.rglob("*.o"))
     parts = []
@@ -215,7 +215,7 @@ def _does_not_fit(over: dict[str, int], folder: Path, board: Board) -> str:
         )
     if not parts:
         # The only other region: what the linker script of a core with short pointers adds.
-        has = min(board.flash.bytes, _LOW_BYTES)
+        has = min(board.flash.bytes, core.near_bytes or board.flash.bytes)
         parts.append(
             f"needs {has + over[_LOW]:,} bytes for constants in the lower 64 KB of flash, has "
             f"{has:,}, {over[_LOW]:,} too few; largest: "

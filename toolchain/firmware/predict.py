@@ -2,8 +2,9 @@
 
 What the model adds is computed as the renderer and the linker will lay it out. What the rest takes
 was measured once, for every board of the catalog and each kernel it may have, by building it:
-`sizes.json`, which `make sizes` writes. Compilers differ, so the ledger of a run sets predictions
-beside what came out.
+`sizes.json`, which `make sizes` writes. A kernel is compiled for what its model needs, so some ways
+of that were measured for every core; of another model the nearest one stands in. Compilers differ,
+so the ledger of a run sets predictions beside what came out.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from toolchain.graph.types import Graph
 
 SIZES = Path(__file__).with_name("sizes.json")
 
+_WHOLE_SEQUENCE_STACK = 24
+"""How much deeper a forecast goes at most, whose head reads every step."""
+
 
 @dataclass(frozen=True)
 class Base:
@@ -35,6 +39,8 @@ class Base:
     """Variables up to the last, not rounded up."""
     stack_bytes: int
     """The deepest the stack can get, by the compiler's call graph."""
+    near_bytes: int = 0
+    """Of flash, the constants, where a pointer does not reach all of it."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +51,15 @@ class Prediction:
     profile: Profile
     kernel: Kernel
     approximate: bool
-    """This was never built for the table: another board of the core stands in, or other formats."""
+    """Nothing like it was built for the table: another board of the core stands in, other formats,
+    another head, or layers on top of each other, whose instructions are less sure."""
     flash_bytes: int
     weight_bytes: int
     """Of it, the model: weights, biases, scales, descriptions."""
+    longest_array_bytes: int
+    """Of the model's arrays, the one that a compiler may find too long."""
+    near_bytes: int
+    """Constants, the model's and others: a pointer may not reach all of flash."""
     ram_bytes: int
     """Variables, without the stack."""
     state_bytes: int
@@ -108,9 +119,13 @@ def predict(graph: Graph, board: Board, core: Core, profile: Profile) -> Predict
     if found is None:
         return None
     base, approximate = found
+    more_flash, more_stack = _variant(core, board.core, packed)
     layout = _layout(core)
+    usual = len(packed.lstms) == len(packed.denses) == 1 and not graph.whole_sequence
+    stack = base.stack_bytes + more_stack + _WHOLE_SEQUENCE_STACK * graph.whole_sequence
     head = sum(map(_head_instructions, packed.denses, graph.rows))
     weights = model_flash(packed, core)
+    longest = max(_array_bytes(packed, layout))
     code = layout.lookup_code * packed.has_lookup + layout.softmax_code * packed.has_softmax
     line = line_bytes_for(graph.features, board.line_bytes) - board.line_bytes
     ram = base.ram_bytes + line + model_ram(packed, core)
@@ -118,12 +133,14 @@ def predict(graph: Graph, board: Board, core: Core, profile: Profile) -> Predict
         board=board,
         profile=packed.kernel.profile,
         kernel=packed.kernel,
-        approximate=approximate,
-        flash_bytes=base.flash_bytes + code + weights,
+        approximate=approximate or not usual,
+        flash_bytes=base.flash_bytes + more_flash + code + weights,
         weight_bytes=weights,
+        longest_array_bytes=longest,
+        near_bytes=base.near_bytes + weights,
         ram_bytes=_round_up(ram, layout.ram_round),
         state_bytes=packed.state.bytes,
-        stack_bytes=base.stack_bytes + layout.softmax_stack * packed.has_softmax,
+        stack_bytes=stack + layout.softmax_stack * packed.has_softmax,
         instructions=round(graph.steps * laid_out.step_instructions + head),
         instructions_step=round(laid_out.step_instructions + head),
     )
@@ -151,6 +168,11 @@ def _lay_out(graph: Graph, kernel_name: str, profile: Profile) -> _LaidOut:
 def model_flash(packed: PackedModel, core: Core) -> int:
     """Count what a model's arrays and descriptions take in flash."""
     layout = _layout(core)
+    return sum(_round_up(size, layout.align) for size in _array_bytes(packed, layout))
+
+
+def _array_bytes(packed: PackedModel, layout: _Layout) -> list[int]:
+    """List the bytes of every array and description of a model."""
     arrays: list[int] = []
     for lstm in packed.lstms:
         for matrix in (lstm.input, lstm.recurrent):
@@ -164,7 +186,7 @@ def model_flash(packed: PackedModel, core: Core) -> int:
         arrays += [len(dense.weights), 4 * len(dense.bias), scales, description]
         arrays += [len(dense.lookup)] if dense.lookup is not None else []
         arrays += [4 * len(dense.exponentials)] if dense.exponentials is not None else []
-    return sum(_round_up(size, layout.align) for size in arrays)
+    return arrays
 
 
 def model_ram(packed: PackedModel, core: Core) -> int:
@@ -187,7 +209,7 @@ def _head_instructions(layer: PackedDense, rows: int) -> float:
 
 def _base(board: Board, kernel: Kernel, formats: Collection[Format]) -> tuple[Base, bool] | None:
     """Look up what the rest of a firmware takes, and whether another board stands in."""
-    sizes = _sizes()
+    sizes = _sizes()["boards"]
     names = [board.name, *sorted(name for name, of in sizes.items() if of["core"] == board.core)]
     for name in names:
         entry = sizes.get(name)
@@ -208,13 +230,45 @@ def _base_of(measured: Mapping[str, list[int]], formats: Collection[Format]) -> 
         flash_bytes=dense.flash_bytes + added,
         ram_bytes=dense.ram_bytes,
         stack_bytes=max(base.stack_bytes for base in sparse or [dense]),
+        near_bytes=dense.near_bytes,
     )
+
+
+def leading_format(formats: Collection[Format]) -> Format:
+    """Return the format that decides most about a kernel's code.
+
+    >>> leading_format({"dense", "blocks"})
+    'blocks'
+    """
+    return "blocks" if "blocks" in formats else "scattered" if "scattered" in formats else "dense"
+
+
+def kind_of(packed: PackedModel) -> str:
+    """Name what decides most about the code around the weights: only like is compared with like."""
+    stacked = "stacked " if len(packed.lstms) > 1 else ""
+    return f"{stacked}{leading_format(packed.formats)}"
+
+
+def _variant(core: Core, core_name: str, packed: PackedModel) -> tuple[int, int]:
+    """Return the bytes of flash and of stack that the way a kernel is compiled adds to its base."""
+    if packed.kernel.name != core.kernel:
+        return 0, 0
+    measured = _sizes()["variants"].get(core_name, {}).get(packed.kernel.profile, [])
+    alike = [it for it in measured if it["kind"] == kind_of(packed)]
+    if not alike:
+        return 0, 0
+    defines = packed.defines
+    nearest = min(
+        alike,
+        key=lambda it: sum(defines.get(name) != value for name, value in it["defines"].items()),
+    )
+    return nearest["flash"], nearest["stack"]
 
 
 @functools.cache
 def _sizes() -> dict[str, dict[str, Any]]:
     if not SIZES.exists():
-        return {}  # as when it is measured for the first time
+        return {"boards": {}, "variants": {}}  # as when it is measured for the first time
     found: dict[str, dict[str, Any]] = json.loads(SIZES.read_text())
     return found
 

@@ -1,9 +1,9 @@
-"""The deepest stack a firmware can reach, from what the compiler says of every function.
+"""The deepest stack a firmware can reach, from who calls whom and what each keeps.
 
-GCC writes, per source, each function's frame and whom it calls (`-fcallgraph-info=su`: .ci files;
-its AVR port only the frames, .su files, so there the calls are read from the disassembly). The
-deepest path from the start is the stack, with one interrupt on top: handlers do not interrupt each
-other here.
+GCC writes, per source, each function's frame and whom it calls (`-fcallgraph-info=su`: .ci files).
+What it does not know - assembly, its own library, and on an AVR everything - is read from the
+disassembly. The deepest path from the start is the stack, with one interrupt on top: handlers do
+not interrupt each other here.
 """
 
 from __future__ import annotations
@@ -16,28 +16,12 @@ from pathlib import Path
 
 from toolchain.board import Core
 from toolchain.errors import ToolError
-
-INDIRECT = "__indirect_call"
-"""What GCC calls a call through a pointer."""
+from toolchain.firmware.disassembly import INDIRECT, Listing, read_disassembly
 
 _NODE = re.compile(r'node: \{ title: "([^"]+)" label: "([^"]+)"')
 _EDGE = re.compile(r'edge: \{ sourcename: "([^"]+)" targetname: "([^"]+)"')
 _FRAME = re.compile(r"(\d+) bytes \([a-z,]+\)")
-# Of avr-objdump -d.
-_FUNCTION = re.compile(r"^[0-9a-f]+ <([^>]+)>:$")
-_CALL = re.compile(r"\t(?:r?call|r?jmp)\t.*<([^>+]+)>$")
-_INDIRECT_CALL = re.compile(r"\te?icall\b")
 _HANDLER = re.compile(r"(?:.*:)?(?:port_interrupt|startup_systick|startup_interrupt|__vector_\d+)")
-_PUSH = re.compile(r"\tpush\t")
-_RESERVE = re.compile(r"\tsbiw\tr28, 0x([0-9a-fA-F]+)")
-_RESERVE_LOW = re.compile(r"\tsubi\tr28, 0x([0-9a-fA-F]+)")
-_RESERVE_HIGH = re.compile(r"\tsbci\tr29, 0x([0-7][0-9a-fA-F]|[0-9a-fA-F])\b")  # else it gives back
-_RESERVE_BY_CALL = re.compile(r"\trcall\t\.\+0\b")
-# -mcall-prologues: a jump into a row of pushes, which then makes room for what r27:r26 says.
-_SHARED_PROLOGUE = re.compile(r"<__prologue_saves__(?:\+0x([0-9a-f]+))?>$")
-_SHARED_PUSHES, _PUSH_BYTES = 18, 2
-_ROOM_LOW = re.compile(r"\tldi\tr26, 0x([0-9a-fA-F]+)")
-_ROOM_HIGH = re.compile(r"\tldi\tr27, 0x([0-9a-fA-F]+)")
 
 
 @dataclass(frozen=True)
@@ -102,8 +86,6 @@ def stack_of(folder: Path, core: Core) -> int:
     Raises:
         ToolError: there is recursion, or no disassembler.
     """
-    if core.call_graph:
-        return worst_stack(read_call_graph(folder), core.interrupt_stack_bytes)
     disassembler = f"{core.compiler}objdump"
     try:
         result = subprocess.run(
@@ -114,12 +96,13 @@ def stack_of(folder: Path, core: Core) -> int:
         )
     except (OSError, subprocess.CalledProcessError) as cause:
         raise ToolError(f"{disassembler}: does not read {folder / 'firmware.elf'}.") from cause
-    graph = read_disassembly(result.stdout.splitlines(), core.return_bytes)
-    return worst_stack(graph, core.interrupt_stack_bytes)
+    listing = read_disassembly(result.stdout.splitlines(), core.compiler, core.return_bytes)
+    graph = read_call_graph(folder) if core.call_graph else CallGraph({}, {})
+    return worst_stack(with_listing(graph, listing), core.interrupt_stack_bytes)
 
 
 def read_call_graph(folder: Path) -> CallGraph:
-    """Read the .ci files below a build folder."""
+    """Read the .ci files below a build folder; a static function is named `source:function`."""
     frames: dict[str, int] = {}
     calls: dict[str, set[str]] = {}
     for file in sorted(folder.rglob("*.ci")):
@@ -132,40 +115,23 @@ def read_call_graph(folder: Path) -> CallGraph:
     return CallGraph(frames, {name: frozenset(called) for name, called in calls.items()})
 
 
-def read_disassembly(lines: Iterable[str], return_bytes: int) -> CallGraph:
-    """Read the call graph from a disassembly of an AVR firmware, frames from its pushes.
+def with_listing(graph: CallGraph, listing: Listing) -> CallGraph:
+    """Add to the compiler's call graph what only the disassembly shows.
 
-    Args:
-        lines: of `avr-objdump -d`.
-        return_bytes: what a call stores: 2, or 3 with more than 128 KB of flash.
+    A symbol that several sources have is the compiler's alone: it cannot be told whose it is.
     """
-    frames: dict[str, int] = {}
-    calls: dict[str, set[str]] = {}
-    current, low, room_low, room_high = "", 0, 0, 0
-    for line in lines:
-        text = line.rstrip()
-        if started := _FUNCTION.match(text):
-            current = started[1]
-            frames.setdefault(current, return_bytes)
-        elif _PUSH.search(text):
-            frames[current] += 1
-        elif reserved := _RESERVE.search(text):
-            frames[current] += int(reserved[1], 16)
-        elif reserved := _RESERVE_LOW.search(text):
-            low = int(reserved[1], 16)
-        elif reserved := _RESERVE_HIGH.search(text):
-            frames[current] += 256 * int(reserved[1], 16) + low
-        elif room := _ROOM_LOW.search(text):
-            room_low = int(room[1], 16)
-        elif room := _ROOM_HIGH.search(text):
-            room_high = int(room[1], 16)
-        elif shared := _SHARED_PROLOGUE.search(text):
-            pushes = _SHARED_PUSHES - int(shared[1] or "0", 16) // _PUSH_BYTES
-            frames[current] += pushes + 256 * room_high + room_low
-        elif _RESERVE_BY_CALL.search(text):
-            frames[current] += return_bytes
-        elif _INDIRECT_CALL.search(text):
-            calls.setdefault(current, set()).add(INDIRECT)
-        elif (called := _CALL.search(text)) and called[1] != current:
-            calls.setdefault(current, set()).add(called[1])
-    return CallGraph(frames, {name: frozenset(called) for name, called in calls.items()})
+    titles: dict[str, list[str]] = {}
+    for title in graph.frames:
+        titles.setdefault(title.rpartition(":")[2], []).append(title)
+
+    def titles_of(symbols: Iterable[str]) -> dict[str, str]:
+        found = {symbol: titles.get(symbol, [symbol]) for symbol in symbols}
+        return {symbol: of[0] for symbol, of in found.items() if len(of) == 1}
+
+    frames, calls = dict(graph.frames), dict(graph.calls)
+    for symbol, title in titles_of(listing.frames).items():
+        frames[title] = max(frames.get(title, 0), listing.frames[symbol])
+    for symbol, title in titles_of(listing.calls).items():
+        called = titles_of(listing.calls[symbol]).values()
+        calls[title] = calls.get(title, frozenset()) | frozenset(called)
+    return CallGraph(frames, calls)

@@ -74,9 +74,31 @@ class Row:
         return self.prediction.ram_bytes + self.stack_needed - self.board.ram.bytes
 
     @property
+    def _limits(self) -> list[tuple[str, int, int]]:
+        """List what else bounds the model on this core: what it is, the bytes, the most."""
+        assert self.prediction is not None
+        core, prediction = self.core, self.prediction
+        bounds = (
+            ("in one array", prediction.longest_array_bytes, core.longest_array_bytes),
+            ("of constants within a pointer's reach", prediction.near_bytes, core.near_bytes),
+        )
+        flash = self.board.flash.bytes  # what does not fit it is said already
+        return [(what, size, most) for what, size, most in bounds if most and most < flash]
+
+    @property
     def fits(self) -> bool:
-        """Flash, variables and the deepest stack are there."""
-        return self.prediction is not None and self.flash_short <= 0 and self.ram_short <= 0
+        """Flash, variables and the deepest stack are there, and no bound of the core is passed."""
+        return (
+            self.prediction is not None
+            and self.flash_short <= 0
+            and self.ram_short <= 0
+            and not self.over_limits
+        )
+
+    @property
+    def over_limits(self) -> list[tuple[str, int, int]]:
+        """Those of the limits that are passed."""
+        return [(what, size, most) for what, size, most in self._limits if size > most]
 
     @property
     def headroom(self) -> float | None:
@@ -84,7 +106,9 @@ class Row:
         if self.prediction is None:
             return None
         return -max(
-            self.flash_short / self.board.flash.bytes, self.ram_short / self.board.ram.bytes
+            self.flash_short / self.board.flash.bytes,
+            self.ram_short / self.board.ram.bytes,
+            *((size - most) / most for _, size, most in self.over_limits),
         )
 
     @property
@@ -110,6 +134,10 @@ class Row:
                 f"({self.stack_needed:,} of it stack), the region {board.ram.name} has "
                 f"{board.ram.bytes:,}, {self.ram_short:,} too few"
             )
+        found += [
+            f"has {size:,} bytes {what}, this core allows {most:,}, {size - most:,} too many"
+            for what, size, most in self.over_limits
+        ]
         return "; ".join(found)
 
     def tflm_fits(self, kernels: Kernels) -> bool:
@@ -239,11 +267,11 @@ def largest(shape: Shape, board: Board, core: Core, profile: Profile) -> Row | N
             best, low = row, hidden + 1
         else:
             high = hidden - 1
-        # Where flash is what there is too little of, what is left or missing of it says how far.
+        # Where flash is what limits, what is left or missing of it says how far.
         guess = math.isqrt(max(0, hidden**2 - row.flash_short // growth))
         guess = max(guess, low) if row.fits else min(guess, high)
-        by_flash = row.flash_short >= row.ram_short and low <= guess <= high
-        hidden = guess if by_flash else (low + high) // 2
+        by_flash = row.flash_short >= row.ram_short and not row.over_limits
+        hidden = guess if by_flash and low <= guess <= high else (low + high) // 2
     return best
 
 

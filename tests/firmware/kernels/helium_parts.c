@@ -14,6 +14,7 @@
 #define SYST_CSR (*(volatile uint32_t *)0xe000e010u)
 #define SYST_RVR (*(volatile uint32_t *)0xe000e014u)
 #define SYST_CVR (*(volatile uint32_t *)0xe000e018u)
+#define FPCCR (*(volatile uint32_t *)0xe000ef34u)
 
 // Counted by the interrupt's handler, which changes vectors and counts lanes itself.
 volatile uint32_t interrupts;
@@ -160,6 +161,7 @@ static void check_interrupted(void) {
 }
 
 int main(void) {
+    FPCCR |= 0xc0000000u;  // ASPEN, LSPEN: as in a firmware whose interrupts may use vectors
     port_init();
     check_activations();
     check_products();
