@@ -4,7 +4,7 @@
 
 BOARDS := netduinoplus2 stm32vldiscovery
 RUN := .venv/bin
-C_FILES = $(shell git ls-files '*.c' '*.h')
+C_FILES = $(shell git ls-files '*.c' '*.cc' '*.h')
 
 help:
 	@echo "make demo       real grocery sales to a bit-exact forecast on two emulated boards"

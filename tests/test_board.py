@@ -403,9 +403,9 @@ def test_a_core_with_an_unknown_key_is_refused_with_the_known_ones(folder: Path)
         read_cores(folder)
     assert str(caught.value) == (
         f"{path}: core.cortex-m4.flag: unknown key; did you mean flags? Known: flags, "
-        "call_graph, compiler, cycles_per_instruction, interrupt_stack_bytes, kernel, "
-        "libc_startup, link_flags, linker_script, longest_array_bytes, near_bytes, packages, "
-        "port_flags, return_bytes, standard, startup."
+        "call_graph, compiler, cxx_packages, cycles_per_instruction, interrupt_stack_bytes, "
+        "kernel, libc_startup, link_flags, linker_script, longest_array_bytes, near_bytes, "
+        "packages, port_flags, return_bytes, standard, startup."
     )
 
 

@@ -37,6 +37,8 @@ class Core(Settings):
     """Prefix of the compiler's programs, such as `arm-none-eabi-`."""
     packages: tuple[str, ...]
     """Debian packages that bring the compiler and its C library."""
+    cxx_packages: tuple[str, ...] = ()
+    """Those that bring its C++ library, for the runtime tflm; none: Debian has none."""
     flags: tuple[str, ...]
     port_flags: tuple[str, ...] = ()
     """Further ones for the port and the start-up code, where interrupts are handled."""

@@ -24,10 +24,14 @@ from toolchain.cli_options import (
     Limit,
     Model,
     Oracle,
+    OracleChoice,
     Port,
     ProjectPath,
     Representative,
     RunPath,
+    RuntimeName,
+    TflmInclude,
+    TflmLib,
     Windows,
 )
 from toolchain.console import Console
@@ -267,17 +271,21 @@ def render(
     board: BoardName = None,
     boards: BoardsDir = None,
     profile: BuildProfile = None,
+    runtime: RuntimeName = None,
+    oracle: OracleChoice = None,
     model: Model = None,
     as_json: Json = False,
 ) -> None:
     """Write the firmware's C sources for a board.
 
-    The folder builds on its own with `make`; the same model and board give the same bytes.
+    The folder builds on its own with `make`; the same model and board give the same bytes. With
+    --runtime tflm, for TensorFlow Lite Micro's interpreter instead of the engine.
     """
     console = Console(as_json=as_json)
     job = pipeline.open_job(
-        project, run=run, board=board, boards=boards, profile=profile, model=model
-    )
+        project, run=run, board=board, boards=boards, profile=profile, model=model,
+        runtime=runtime, oracle=oracle,
+    )  # fmt: skip
     sources = pipeline.render(job, console.report)
     console.result(
         {"sources": str(sources)}, f"{sources} is ready. Next: shelfcast build{_named(job)}"
@@ -290,12 +298,18 @@ def build(
     run: RunPath = None,
     board: BoardName = None,
     boards: BoardsDir = None,
+    runtime: RuntimeName = None,
+    tflm_include: TflmInclude = None,
+    tflm_lib: TflmLib = None,
     model: Model = None,
     as_json: Json = False,
 ) -> None:
     """Compile and link the firmware, and say what it occupies."""
     console = Console(as_json=as_json)
-    job = pipeline.open_job(project, run=run, board=board, boards=boards, model=model)
+    job = pipeline.open_job(
+        project, run=run, board=board, boards=boards, model=model, runtime=runtime,
+        tflm_include=tflm_include, tflm_lib=tflm_lib,
+    )  # fmt: skip
     image = pipeline.build(job, console.report)
     console.result(
         {
@@ -381,6 +395,10 @@ def fit(
     smallest_board: Annotated[
         bool, typer.Option("--smallest-board", help="Find the smallest board for each model.")
     ] = False,
+    runtime: Annotated[
+        Literal["engine", "both"],
+        typer.Option(help="both: what the same takes with TensorFlow Lite Micro beside it."),
+    ] = "engine",
     interval: Annotated[
         str, typer.Option(help="Time between forecasts, such as 15m, 1d: for the battery's life.")
     ] = "1d",
@@ -424,6 +442,7 @@ def fit(
     answer = ask(
         words, names, boards or boards_dir(), profile, interval=interval, battery_mah=battery_mah,
         sleep_ua=sleep_ua, largest_of_board=largest, smallest=smallest_board,
+        tflm=runtime == "both",
     )  # fmt: skip
     if picture is not None:
         from toolchain.verdict.fit_picture import draw
@@ -441,6 +460,7 @@ def flash(
     run: RunPath = None,
     board: BoardName = None,
     boards: BoardsDir = None,
+    runtime: RuntimeName = None,
     model: Model = None,
     port: Port = None,
     dry_run: Annotated[
@@ -455,7 +475,9 @@ def flash(
     byte; it forgets when it is switched off, so `validate` and `deploy` flash it again.
     """
     console = Console(as_json=as_json)
-    job = pipeline.open_job(project, run=run, board=board, boards=boards, port=port, model=model)
+    job = pipeline.open_job(
+        project, run=run, board=board, boards=boards, port=port, model=model, runtime=runtime
+    )
     if dry_run:
         values = pipeline.flash_plan(job)
         scripts = [f"\n{path}:\n{text}" for path, text in values["scripts"].items()]
@@ -475,6 +497,8 @@ def validate(
     run: RunPath = None,
     board: BoardName = None,
     boards: BoardsDir = None,
+    runtime: RuntimeName = None,
+    oracle: OracleChoice = None,
     model: Model = None,
     port: Port = None,
     windows: Windows = None,
@@ -491,7 +515,10 @@ def validate(
     the state carried over; measures the error in sales units. Exit code 1 when anything differs.
     """
     console = Console(as_json=as_json)
-    job = pipeline.open_job(project, run=run, board=board, boards=boards, port=port, model=model)
+    job = pipeline.open_job(
+        project, run=run, board=board, boards=boards, port=port, model=model, runtime=runtime,
+        oracle=oracle,
+    )  # fmt: skip
     if replay is not None:
         cli_shelf.check_replay(console, job, replay)
         return
@@ -507,6 +534,10 @@ def deploy(
     board: BoardName = None,
     boards: BoardsDir = None,
     profile: BuildProfile = None,
+    runtime: RuntimeName = None,
+    tflm_include: TflmInclude = None,
+    tflm_lib: TflmLib = None,
+    oracle: OracleChoice = None,
     model: Model = None,
     representative: Representative = None,
     port: Port = None,
@@ -521,7 +552,8 @@ def deploy(
     console = Console(as_json=as_json)
     job = pipeline.open_job(
         project, run=run, board=board, boards=boards, profile=profile, port=port, model=model,
-        representative=representative,
+        representative=representative, runtime=runtime, tflm_include=tflm_include,
+        tflm_lib=tflm_lib, oracle=oracle,
     )  # fmt: skip
     job = pipeline.plug_in(job, _asker(console))
     _print_verdict(console, job, pipeline.deploy(job, console.report))
@@ -715,10 +747,9 @@ def _asker(console: Console) -> Ask | None:
 
 
 def _print_verdict(console: Console, job: pipeline.Job, verdict: dict[str, Any]) -> None:
-    name = job.board.name
-    files = {"verdict": job.run.validation(name)}
+    files = {"verdict": job.run.validation(job.place)}
     if job.bare is None:
-        files["picture"] = job.run.picture(name)
+        files["picture"] = job.run.picture(job.place)
     console.result(verdict, summarize(verdict, {key: str(path) for key, path in files.items()}))
     if verdict["verdict"] != "pass":
         raise typer.Exit(1)

@@ -55,6 +55,35 @@ BuildProfile = Annotated[
     Literal["speed", "size"] | None,
     typer.Option("--profile", help="Make the firmware fast or small. Default: by the board."),
 ]
+RuntimeName = Annotated[
+    Literal["engine", "tflm"] | None,
+    typer.Option(
+        "--runtime",
+        help="What computes: the engine, or your own TensorFlow Lite Micro. "
+        "Default: the project's.",
+    ),
+]
+TflmInclude = Annotated[
+    str | None,
+    typer.Option(
+        "--tflm-include",
+        help="Folders with the headers of TensorFlow Lite Micro, separated as in PATH. "
+        "Default: SHELFCAST_TFLM_INCLUDE.",
+    ),
+]
+TflmLib = Annotated[
+    str | None,
+    typer.Option(
+        "--tflm-lib", help="Its library, built for the board's core. Default: SHELFCAST_TFLM_LIB."
+    ),
+]
+OracleChoice = Annotated[
+    Literal["double", "float32"] | None,
+    typer.Option(
+        "--oracle",
+        help="How the TFLite Micro to be equalled multiplies scales. Default: the project's.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Oracle = Annotated[
     Literal["double", "float32"],

@@ -27,6 +27,7 @@ from toolchain.verdict.fit import (
     shape_model,
     smallest_board,
     ways_out,
+    with_tflm,
 )
 from toolchain.verdict.fit_table import fit_table, wrapped
 
@@ -153,6 +154,7 @@ def ask(
     sleep_ua: float | None = None,
     largest_of_board: bool = False,
     smallest: bool = False,
+    tflm: bool = False,
 ) -> Answer:
     """Set models against boards; with `largest_of_board` and `smallest`, search one of the two.
 
@@ -166,6 +168,7 @@ def ask(
         sleep_ua: what the device draws between forecasts; None: what the board's profile says.
         largest_of_board: replace each model by the largest like it that fits the board.
         smallest: keep, of each model, only the smallest board that fits.
+        tflm: say what the same takes with TensorFlow Lite Micro, too.
 
     Raises:
         InputError: a word, a name or a time that means nothing.
@@ -202,7 +205,29 @@ def ask(
             remedies[row.model.name, row.board.name] = ways_out(
                 row, others, profile or usual_profile(row.board)
             )
+    if tflm:
+        rows = [with_tflm(row) for row in rows]
+        notes += _of_tflm(rows)
     return Answer(rows, power, remedies, notes)
+
+
+def _of_tflm(rows: Sequence[Row]) -> list[str]:
+    """Say where the figures for TensorFlow Lite Micro come from, and where it does not fit."""
+    notes = [
+        f"{row.model.name} on {row.board.name}: does not fit with TensorFlow Lite Micro."
+        for row in rows
+        if row.tflm and not row.tflm_fits("reference")
+    ]
+    measured = sorted({row.board.core for row in rows if row.tflm})
+    if measured:
+        notes.append(
+            f"TFLM: its code was measured on {', '.join(measured)} (reference kernels, 2026-08); "
+            "the arena is computed. With --json, CMSIS-NN's kernels too."
+        )
+    others = sorted({row.board.core for row in rows if not row.tflm})
+    if others:
+        notes.append(f"TFLM: nobody measured it on {', '.join(others)}.")
+    return notes
 
 
 def _largest(

@@ -42,7 +42,7 @@ from toolchain.files import sha256_of, write_atomically
 from toolchain.firmware.profile import usual_profile
 from toolchain.model_path import is_float, is_model
 from toolchain.progress import Progress, part
-from toolchain.project import Data, Feature, Network, Project, find_project, read_project
+from toolchain.project import Data, Feature, Network, Project, Runtime, find_project, read_project
 from toolchain.resources import resource_dir
 from toolchain.run import RunFolder, code_version
 from toolchain.settings import describe
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from toolchain.firmware.elf import Image
     from toolchain.firmware.export import Exported, Format, Validated
     from toolchain.firmware.kernel import Profile
+    from toolchain.firmware.tflm import Tflm
     from toolchain.graph.types import Graph, Oracle
     from toolchain.study.plan import Plan
     from toolchain.study.training import Outcome
@@ -96,6 +97,16 @@ class Job:
     """A model file that stands in a project's place: no sales, so only parity is judged."""
     samples: Path | None = None
     """Representative windows for it, an .npy file."""
+    runtime: Runtime = "engine"
+    """What computes the forecasts on the board."""
+    tflm_include: str | None = None
+    tflm_lib: str | None = None
+    """The user's own TensorFlow Lite Micro; None: what the environment names."""
+
+    @property
+    def place(self) -> str:
+        """Name the folder in the run's that the firmware and its verdict are in."""
+        return self.board.name if self.runtime == "engine" else f"{self.board.name}-{self.runtime}"
 
     @property
     def foreign(self) -> Path | None:
@@ -115,6 +126,10 @@ def open_job(
     port: str | None = None,
     model: str | None = None,
     representative: Path | None = None,
+    runtime: Runtime | None = None,
+    tflm_include: str | None = None,
+    tflm_lib: str | None = None,
+    oracle: Oracle | None = None,
 ) -> Job:
     """Put together what every stage needs to know; flags win over the project file.
 
@@ -136,6 +151,9 @@ def open_job(
     folder = boards or boards_dir()
     chosen = find_board(board or settings.board.name, folder)
     wanted = profile or settings.board.profile
+    if oracle is not None:
+        compression = settings.compression.model_copy(update={"oracle": oracle})
+        settings = settings.model_copy(update={"compression": compression})
     job = Job(
         project=settings,
         root=find_project(project).parent if bare is None else Path(),
@@ -146,6 +164,9 @@ def open_job(
         port=port or settings.serial.port,
         bare=bare,
         samples=representative,
+        runtime=runtime or settings.firmware.runtime,
+        tflm_include=tflm_include,
+        tflm_lib=tflm_lib,
     )
     return job if model is None else with_model(job, model)
 
@@ -163,7 +184,7 @@ def check_fit(job: Job, report: Report) -> None:
         DoesNotFit: flash or RAM is too small, with what would help.
     """
     from toolchain.fitting import find_models, network_shape
-    from toolchain.verdict.fit import fit, ways_out
+    from toolchain.verdict.fit import fit, ways_out, with_tflm
 
     board, core = job.board, read_cores(job.boards)[job.board.core]
     made = job.model is not None or job.foreign is not None
@@ -171,6 +192,18 @@ def check_fit(job: Job, report: Report) -> None:
     (model,) = find_models([word])
     with report("fit") as stage:
         row = fit(model, board, core, job.profile)
+        if job.runtime == "tflm":
+            # Which kernels, and how they are compiled, is the user's: the linker has the last word.
+            it = with_tflm(row).tflm
+            stage.result(
+                f"TensorFlow Lite Micro was never measured on a {board.core}: not checked"
+                if it is None
+                else f"flash {it['reference'].flash_bytes:,} of {board.flash.bytes:,} bytes, RAM "
+                f"{it['reference'].ram_bytes:,} of {board.ram.bytes:,}: predicted for "
+                "TensorFlow's own kernels",
+                skipped=it is None,
+            )
+            return
         if row.prediction is None:
             stage.result(f"{row.why}: not checked", skipped=True)
             return
@@ -183,9 +216,9 @@ def check_fit(job: Job, report: Report) -> None:
             raise DoesNotFit(
                 f"{board.name}: {row.why}. {'; '.join(help_) or 'No board is large enough'}."
             )
-        it = row.prediction
+        own = row.prediction
         stage.result(
-            f"flash {it.flash_bytes:,} of {board.flash.bytes:,} bytes, RAM {it.ram_bytes:,} and "
+            f"flash {own.flash_bytes:,} of {board.flash.bytes:,} bytes, RAM {own.ram_bytes:,} and "
             f"{row.stack_needed:,} of stack of {board.ram.bytes:,}: predicted",
             skipped=False,
         )
@@ -206,6 +239,8 @@ def fit_words(job: Job, *, network: bool, study: bool) -> list[str]:
 
 def deploy(job: Job, report: Report) -> dict[str, Any]:
     """Go the whole way and return the verdict."""
+    _refuse_runtime(job)
+    _find_tflm(job)
     if job.foreign is not None:
         import_model(job, report)
     check_fit(job, report)
@@ -218,6 +253,38 @@ def deploy(job: Job, report: Report) -> dict[str, Any]:
     if job.port is not None:
         job = replace(job, port=flash(job, report)["port"])
     return validate(job, report)
+
+
+def _find_tflm(job: Job) -> Tflm | None:
+    """Find what the runtime is built with; None: the engine needs nothing.
+
+    Raises:
+        ToolMissing: there is no TensorFlow Lite Micro.
+    """
+    if job.runtime == "engine":
+        return None
+    from toolchain.firmware.tflm import find_tflm
+
+    return find_tflm(job.tflm_include, job.tflm_lib)
+
+
+def _refuse_runtime(job: Job) -> None:
+    """Refuse what the chosen runtime cannot do.
+
+    Raises:
+        BoardError: it does not run on such a board.
+        ProjectError: the project wants a shelf of it.
+    """
+    if job.runtime == "engine":
+        return
+    from toolchain.firmware.render_tflm import refuse_board
+
+    refuse_board(job.board, read_cores(job.boards)[job.board.core])
+    if job.project.firmware.application == "shelf":
+        raise ProjectError(
+            'firmware.application = "shelf" needs --runtime engine: it keeps the state of a '
+            'stream, and the interpreter shows none. For --runtime tflm leave it at "console".'
+        )
 
 
 def plug_in(job: Job, ask: Ask | None = None) -> Job:
@@ -545,7 +612,7 @@ def compress(
     dataset = load_dataset(study.run.dataset)
 
     def build_one(run: RunFolder) -> Image:
-        one = replace(study, run=run)
+        one = replace(study, run=run, runtime="engine")
         render(one, _unheard)
         return build(one, _unheard)
 
@@ -761,10 +828,11 @@ def render(job: Job, report: Report) -> Path:
     from toolchain.shelf.forecast import shelf_model
 
     run, board = job.run, job.board
+    _refuse_runtime(job)
     if job.foreign is not None:
         import_model(job, report)
     _need(run.model, "quantize")
-    sources = run.sources(board.name)
+    sources = run.sources(job.place)
     core = read_cores(job.boards)[board.core]
     inputs = {
         "code": code_version("graph", "firmware", "shelf"),
@@ -789,12 +857,16 @@ def render(job: Job, report: Report) -> Path:
         shelf = None
         if (wanted := _application(job)) is not None:
             shelf = shelf_model(graph, **wanted)
-        done = run.do(
-            f"render {board.name}",
-            inputs,
-            [sources],
-            lambda: write(graph, board, core, job.boards, sources, job.profile, shelf),
-        )
+
+        def work() -> None:
+            if job.runtime == "engine":
+                write(graph, board, core, job.boards, sources, job.profile, shelf)
+                return
+            from toolchain.firmware.render_tflm import render_tflm
+
+            render_tflm(run.model.read_bytes(), graph, board, core, job.boards, sources)
+
+        done = run.do(f"render {job.place}", inputs, [sources], work)
         count = sum(1 for file in sources.rglob("*") if file.is_file())
         stage.result(f"{count} files in {sources}", skipped=not done)
     return sources
@@ -828,21 +900,27 @@ def build(job: Job, report: Report) -> Image:
     shelf = job.project.firmware.application == "shelf"
     if shelf:
         board = without_storage(board)
-    sources, image = run.sources(board.name), run.image(board.name)
-    _need(sources, "render", board)
+    sources, image = run.sources(job.place), run.image(job.place)
+    _need(sources, "render", job)
     core = read_cores(job.boards)[board.core]
+    tflm = _find_tflm(job)
     inputs = {
         "sources": sha256_of(sources),
         "compiler": _compiler_version(f"{core.compiler}gcc"),
-    }
+        "tflm": tflm and [
+            *map(str, tflm.includes), *(sha256_of(library) for library in tflm.libraries)
+        ],
+    }  # fmt: skip
     with report("build") as stage:
 
         def work() -> None:
-            compile_(sources, board, core, out=image.parent, progress=stage.progress)
-            if not shelf:  # predictions are of the console alone
+            compile_(
+                sources, board, core, out=image.parent, tflm=tflm, progress=stage.progress
+            )  # fmt: skip
+            if not shelf and tflm is None:  # predictions are of console and engine alone
                 _record_build(job)
 
-        done = run.do(f"build {board.name}", inputs, [image], work)
+        done = run.do(f"build {job.place}", inputs, [image], work)
         result = read_image(image)
         stage.result(
             f"flash {result.flash_bytes:,} of {board.flash.bytes:,} bytes, "
@@ -957,7 +1035,7 @@ def _verdicts(run: RunFolder, graph: Graph) -> list[Validated]:
     found = []
     for path in sorted(run.path.glob("*/validation.json")):
         verdict = json.loads(path.read_text(encoding="utf-8"))
-        if verdict["model_crc"] != f"{graph.crc32:08x}":
+        if verdict["model_crc"] != f"{graph.crc32:08x}" or verdict["runtime"] == "tflm":
             continue
         device, parity = verdict["accuracy"]["device"], verdict["parity"]
         found.append(
@@ -982,8 +1060,8 @@ def flash_plan(job: Job) -> dict[str, Any]:
     """
     from toolchain.device.flashers.catalog import flasher_of, plan
 
-    image = job.run.image(job.board.name)
-    _need(image, "build", job.board)
+    image = job.run.image(job.place)
+    _need(image, "build", job)
     port = None if job.port == AUTO else job.port
     steps = plan(job.board, image, port or "PORT")
     return {
@@ -1000,8 +1078,8 @@ def flash(job: Job, report: Report) -> dict[str, Any]:
     from toolchain.device.running import open_device
     from toolchain.graph.tflite_file import load_graph
 
-    image = job.run.image(job.board.name)
-    _need(image, "build", job.board)
+    image = job.run.image(job.place)
+    _need(image, "build", job)
     graph = load_graph(job.run.model, job.project.compression.oracle)
     with report("flash") as stage:
         port = job.port
@@ -1011,7 +1089,7 @@ def flash(job: Job, report: Report) -> dict[str, Any]:
             port = flash_board(job.board, image, port, part(stage.progress, 0.0, 0.9))
         rest = part(stage.progress, 0.0 if port is None else 0.9, 1.0)
         with open_device(
-            job.board, image, port=port, model_crc=graph.crc32, progress=rest
+            job.board, image, port=port, model_crc=graph.crc32, runtime=job.runtime, progress=rest
         ) as session:
             greeting = session.greeting
         stage.result(
@@ -1045,7 +1123,7 @@ def validate(
     for path, verb in ((windows_file, "prepare" if job.foreign is None else "render"),
                        (run.model, made), (run.host_forecasts, made)):  # fmt: skip
         _need(path, verb)
-    _need(run.image(board.name), "build", board)
+    _need(run.image(job.place), "build", job)
     wanted = settings.model_copy(
         update={
             "windows": windows or settings.windows,
@@ -1057,15 +1135,15 @@ def validate(
         "dataset": sha256_of(windows_file),
         "model": sha256_of(run.model),
         "oracle": job.project.compression.oracle,
-        "image": sha256_of(run.image(board.name)),
+        "image": sha256_of(run.image(job.place)),
         "forecasts": sha256_of(run.host_forecasts),
         "board": board.model_dump(),
         "validation": wanted.model_dump(),
         # A verdict from a cable, or one asked for again, is never taken from the folder.
         "port": job.port,
     }
-    stage_name = f"validate {board.name}"
-    verdict, picture = run.validation(board.name), run.picture(board.name)
+    stage_name = f"validate {job.place}"
+    verdict, picture = run.validation(job.place), run.picture(job.place)
     if again or job.port is not None:
         run.forget(stage_name)
     with report("validate") as stage:
@@ -1079,7 +1157,12 @@ def validate(
         parity = result["parity"]
         stage.result(
             f"{parity['windows']:,} windows, {parity['mismatches']:,} mismatches; "
-            f"{parity['state_values']:,} state values, {parity['state_mismatches']:,} mismatches",
+            + (
+                "states not compared"
+                if parity["state_values"] is None
+                else f"{parity['state_values']:,} state values, "
+                f"{parity['state_mismatches']:,} mismatches"
+            ),
             skipped=not done,
         )
     return result
@@ -1120,13 +1203,14 @@ def _record_validation(job: Job, validation: Validation) -> None:
     core = read_cores(job.boards)[job.board.core]
     predicted = predict(validation.graph, job.board, core, job.profile)
     counted = validation.instructions(validation.ticks) or validation.cycles(validation.ticks)
-    if predicted is None or counted is None or not validation.emulated:
+    stack = validation.stack_predicted
+    if predicted is None or counted is None or stack is None or not validation.emulated:
         return
     record(
         job.run.ledger,
         "validate",
         job.board.name,
-        {"stack": validation.stack_predicted, "instructions": predicted.instructions},
+        {"stack": stack, "instructions": predicted.instructions},
         {"stack": validation.replay.stack_used, "instructions": counted},
     )
 
@@ -1151,7 +1235,7 @@ def _replay_and_judge(job: Job, wanted: Any, progress: Progress) -> None:
     shown = held_out(_windows_of(job)) if dataset is None else dataset.test.inputs
     # Without sales there are no series: the windows count as those of one, in the order given.
     series = np.zeros(len(shown), np.int32) if dataset is None else dataset.test.series
-    image = read_image(run.image(board.name))
+    image = read_image(run.image(job.place))
     plan = make_plan(
         series,
         windows=wanted.windows,
@@ -1159,7 +1243,9 @@ def _replay_and_judge(job: Job, wanted: Any, progress: Progress) -> None:
         sequences=wanted.sequences,
     )
     progress(0.0, "starting the board")
-    with open_device(board, image.path, port=job.port, model_crc=graph.crc32) as session:
+    with open_device(
+        board, image.path, port=job.port, model_crc=graph.crc32, runtime=job.runtime
+    ) as session:
         heard = replay(session, graph, graph.input.quantize(shown), plan, progress)
     validation = judge(
         board=board,
@@ -1169,14 +1255,17 @@ def _replay_and_judge(job: Job, wanted: Any, progress: Progress) -> None:
         dataset=dataset,
         host=load_host_forecasts(run.host_forecasts),
         replay=heard,
-        stack_predicted=stack_of(image.path.parent, read_cores(job.boards)[board.core]),
+        # The compiler says nothing of what is in a library.
+        stack_predicted=stack_of(image.path.parent, read_cores(job.boards)[board.core])
+        if job.runtime == "engine"
+        else None,
         max_mae_loss_percent=wanted.max_mae_loss_percent,
     )
     if dataset is not None:
-        draw(run.picture(board.name), dataset, load_host_forecasts(run.host_forecasts), validation)
+        draw(run.picture(job.place), dataset, load_host_forecasts(run.host_forecasts), validation)
     _record_validation(job, validation)
     text = json.dumps(validation.to_json(), indent=2)
-    write_atomically(run.validation(board.name), text + "\n")
+    write_atomically(run.validation(job.place), text + "\n")
 
 
 def _link(port: str | None) -> Literal["emulator", "socket", "serial"]:
@@ -1185,10 +1274,11 @@ def _link(port: str | None) -> Literal["emulator", "socket", "serial"]:
     return "socket" if "://" in port else "serial"
 
 
-def _need(path: Path, verb: str, board: Board | None = None) -> None:
-    """Refuse to begin before the stage that makes `path` is done."""
+def _need(path: Path, verb: str, job: Job | None = None) -> None:
+    """Refuse to begin before the stage that makes `path` is done, for a job's board if any."""
     if not path.exists():
-        words = f" --board {board.name}" if board is not None else ""
+        words = f" --board {job.board.name}" if job is not None else ""
+        words += " --runtime tflm" if job is not None and job.runtime == "tflm" else ""
         raise RunError(f"{path}: not there yet. `shelfcast {verb}{words}` makes it.")
 
 

@@ -123,8 +123,15 @@ class BoardChoice(Settings):
     flash, instructions on all others."""
 
 
+Runtime = Literal["engine", "tflm"]
+
+
 class Firmware(Settings):
-    """What runs on the board beside the engine."""
+    """What runs on the board."""
+
+    runtime: Runtime = "engine"
+    """What computes the forecasts: the engine, or the interpreter of your own TensorFlow Lite
+    Micro."""
 
     application: Literal["console", "shelf"] = "console"
     """`shelf`: beside the console, the application that takes sales and says when to order."""

@@ -25,28 +25,32 @@ _WHERE = {
 }
 
 
+_RUNTIMES = {"shelfcast": "", "tflm": ", TensorFlow Lite Micro"}
+
+
 def summarize(verdict: dict[str, Any], files: dict[str, str]) -> str:
     """Write what `Validation.to_json` holds, and where the run's files are."""
     parity, flash, ram = verdict["parity"], verdict["flash"], verdict["ram"]
+    passed = "PASS" if verdict["verdict"] == "pass" else "FAIL"
     lines = [
         "",
-        f"{verdict['board']}: {'PASS' if verdict['verdict'] == 'pass' else 'FAIL'}"
-        f"{_WHERE[verdict['emulated']]}",
+        f"{verdict['board']}{_RUNTIMES[verdict['runtime']]}: {passed}{_WHERE[verdict['emulated']]}",
         "",
         f"  parity     {parity['windows']:>9,} forecasts     {parity['mismatches']:>7,} differ "
         "from the host",
-        f"             {parity['state_values']:>9,} states h, c   "
-        f"{parity['state_mismatches']:>7,} differ ({parity['state_windows']} windows, every step)",
-        f"             {parity['sequence_windows']:>9,} in sequence   "
-        f"{parity['sequence_mismatches']:>7,} differ (state carried over)",
+        *_states(parity),
+        *_sequences(parity),
         *_stream(parity),
+        *_skipped(parity["skipped"]),
         "",
         *(_errors(verdict) if verdict["accuracy"] else _distance(verdict["from_float"])),
         "",
         f"  flash      {flash['total']:>9,} of {flash['budget']:,} bytes: model "
         f"{flash['weights']:,}, tables {flash['tables']:,}, code {flash['code']:,}",
         f"  RAM        {ram['static']:>9,} of {ram['budget']:,} bytes static, "
-        f"{ram['stack_measured']:,} of stack used, {ram['stack_predicted']:,} at most",
+        f"{ram['stack_measured']:,} of stack used"
+        + ("" if ram["stack_predicted"] is None else f", {ram['stack_predicted']:,} at most"),
+        *_arena(ram),
         f"  time       {_latency(verdict['latency'], verdict['emulated'])} a forecast, "
         f"{verdict['latency']['macs']:,} multiply-accumulates",
     ]
@@ -79,6 +83,42 @@ def _distance(difference: dict[str, float] | None) -> list[str]:
             f"{difference['largest']:.3g} at most (a step is {difference['step']:.3g})"
         )
     return lines
+
+
+def _states(parity: dict[str, Any]) -> list[str]:
+    """Write the line of the states, where the runtime shows them."""
+    if parity["state_values"] is None:
+        return []
+    return [
+        f"             {parity['state_values']:>9,} states h, c   "
+        f"{parity['state_mismatches']:>7,} differ ({parity['state_windows']} windows, every step)"
+    ]
+
+
+def _sequences(parity: dict[str, Any]) -> list[str]:
+    """Write the line of the sequences, where the runtime carries its state over."""
+    if parity["sequence_windows"] is None:
+        return []
+    return [
+        f"             {parity['sequence_windows']:>9,} in sequence   "
+        f"{parity['sequence_mismatches']:>7,} differ (state carried over)"
+    ]
+
+
+def _skipped(skipped: dict[str, str]) -> list[str]:
+    """Write what was not compared, and why: once for each reason."""
+    lines = []
+    for why in dict.fromkeys(skipped.values()):
+        names = " and ".join(name for name in skipped if skipped[name] == why)
+        lines.append(f"             not compared: {names} ({why})")
+    return lines
+
+
+def _arena(ram: dict[str, Any]) -> list[str]:
+    """Write the line of the interpreter's arena, where there is one."""
+    if ram["arena"] is None:
+        return []
+    return [f"             {ram['arena']:>9,} of them the arena, {ram['arena_used']:,} used"]
 
 
 def _stream(parity: dict[str, Any]) -> list[str]:

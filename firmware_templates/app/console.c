@@ -34,7 +34,7 @@ static int8_t console_outputs[MODEL_OUTPUTS];  // of the last forecast
 static uint32_t console_ticks;                 // that it took
 
 // Room for a copy of the states, where it costs little: a whole sequence is no state to go on from.
-#define CONSOLE_CAN_SAVE (!MODEL_WHOLE_SEQUENCE)
+#define CONSOLE_CAN_SAVE (FORECAST_HAS_STEPS && !MODEL_WHOLE_SEQUENCE)
 #if CONSOLE_HAS_WINDOW && CONSOLE_CAN_SAVE
 static uint8_t console_saved[MODEL_SAVED_BYTES];
 static bool console_has_saved;
@@ -186,6 +186,11 @@ static void console_describe(void) {
     console_key_unsigned(FLASH_TEXT(" clock="), port_clock_hz());
     console_key_unsigned(FLASH_TEXT(" ram="), port_static_bytes());
     console_key_unsigned(FLASH_TEXT(" stack="), port_stack_bytes());
+#if !FORECAST_HAS_STEPS
+    console_key_text(FLASH_TEXT(" runtime="), FLASH_TEXT("tflm"));
+    console_key_unsigned(FLASH_TEXT(" arena="), MODEL_ARENA_BYTES);
+    console_key_unsigned(FLASH_TEXT(" arena_used="), forecast_arena_used());
+#endif
 }
 
 static int console_hello(const console_request_t *request) {
@@ -203,6 +208,24 @@ static int console_reset(const console_request_t *request) {
     line_end();
     return 0;
 }
+
+#if !FORECAST_HAS_STEPS
+// Say why there is no forecast. Returns -1.
+static int console_refuse_run(uint16_t seq) {
+    if (forecast_is_ready()) {
+        return console_refuse(seq, FLASH_TEXT(PROTOCOL_ERR_RUNTIME),
+                              FLASH_TEXT("the interpreter failed in the middle of the model"));
+    }
+    console_begin(seq, FLASH_TEXT("err " PROTOCOL_ERR_RUNTIME " "));
+    line_text(FLASH_TEXT("the interpreter could not place the model in its arena of "));
+    line_unsigned(MODEL_ARENA_BYTES);
+    line_text(FLASH_TEXT(" bytes, "));
+    line_unsigned(forecast_arena_used());
+    line_text(FLASH_TEXT(" of them used when it gave up"));
+    line_end();
+    return -1;
+}
+#endif
 
 #if CONSOLE_HAS_WINDOW
 static int console_load(const console_request_t *request) {
@@ -244,8 +267,12 @@ static int console_run(const console_request_t *request) {
         const int status = forecast_window(console_window, console_outputs, &model, console_states);
         console_ticks = port_ticks();
         if (status != FORECAST_OK) {
+#if FORECAST_HAS_STEPS
             return console_refuse(request->seq, FLASH_TEXT(PROTOCOL_ERR_INTERNAL),
                                   FLASH_TEXT("the engine refused"));
+#else
+            return console_refuse_run(request->seq);
+#endif
         }
     }
     console_begin(request->seq, FLASH_TEXT("ok run out="));
@@ -256,6 +283,7 @@ static int console_run(const console_request_t *request) {
 }
 #endif
 
+#if FORECAST_HAS_STEPS
 #define CONSOLE_TEXT_OF(number) #number
 #define CONSOLE_TEXT(macro) CONSOLE_TEXT_OF(macro)
 #define CONSOLE_SAMPLE_WORDS ": two digits per value, " CONSOLE_TEXT(MODEL_FEATURES) " per sample"
@@ -294,6 +322,7 @@ static int console_step(const console_request_t *request) {
     line_end();
     return 0;
 }
+#endif
 
 #if CONSOLE_HAS_WINDOW
 #if CONSOLE_CAN_SAVE
@@ -322,7 +351,7 @@ static int console_restore(const console_request_t *request) {
     line_end();
     return 0;
 }
-#else
+#elif FORECAST_HAS_STEPS
 static int console_save(const console_request_t *request) {
     return console_refuse(request->seq, FLASH_TEXT(PROTOCOL_ERR_STATE),
                           FLASH_TEXT("the head reads whole windows: there is no stream"));
@@ -334,6 +363,7 @@ static int console_restore(const console_request_t *request) {
 #endif
 #endif
 
+#if FORECAST_HAS_STEPS
 static int console_state(const console_request_t *request) {
     char *rest = request->arguments;
     const char *word = console_word(&rest);
@@ -357,6 +387,17 @@ static int console_state(const console_request_t *request) {
     line_end();
     return 0;
 }
+#else
+static int console_no_steps(const console_request_t *request) {
+    return console_refuse(request->seq, FLASH_TEXT(PROTOCOL_ERR_RUNTIME),
+                          FLASH_TEXT("the interpreter runs whole windows and shows no state"));
+}
+
+#define console_step console_no_steps
+#define console_save console_no_steps
+#define console_restore console_no_steps
+#define console_state console_no_steps
+#endif
 
 #if CONSOLE_HAS_WINDOW
 static int console_input(const console_request_t *request) {

@@ -26,6 +26,7 @@
 #include "lstm.h"
 
 #define FORECAST_ENGINE_VERSION 2
+#define FORECAST_HAS_STEPS 1  // samples can be fed one by one, and states be looked at
 
 enum forecast_status {
     FORECAST_OK = 0,

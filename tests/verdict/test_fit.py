@@ -15,6 +15,7 @@ from toolchain.firmware.build import build
 from toolchain.firmware.predict import predict
 from toolchain.firmware.profile import usual_profile
 from toolchain.firmware.render import render
+from toolchain.fitting import ask
 from toolchain.graph import reference
 from toolchain.graph.sample import Shape, sample_graph
 from toolchain.graph.shapes import parse_shape
@@ -221,3 +222,45 @@ def test_a_board_of_ones_own_takes_the_figures_of_another_of_its_core():
 
     assert predicted is not None
     assert predicted.approximate
+
+
+def test_tensorflow_lite_micro_stands_beside_the_engine_when_asked():
+    answer = ask(
+        ["lstm:32x1x28"], ["stm32vldiscovery", "pico"], boards_dir(), None,
+        interval="1d", battery_mah=225, tflm=True,
+    )  # fmt: skip
+
+    measured, other = answer.to_json()["rows"]
+    # Built: 58,064 bytes of flash and 3,728 of RAM, with the kernels of TensorFlow.
+    assert measured["tflm"]["reference"]["flash_bytes"] == pytest.approx(58_064, rel=0.01)
+    assert measured["tflm"]["reference"]["ram_bytes"] == pytest.approx(3_728, rel=0.01)
+    assert measured["tflm"]["reference"]["arena_bytes"] == 2_896
+    assert measured["tflm"]["reference"]["fits"] is True
+    assert measured["tflm"]["cmsis_nn"]["arena_bytes"] == 4_112
+    assert other["tflm"] is None  # nobody measured a Cortex-M0+
+    text = answer.to_text()
+    assert "TFLM flash" in text
+    assert "TFLM: its code was measured on cortex-m3" in text
+    assert "TFLM: nobody measured it on cortex-m0plus." in text
+
+
+def test_without_asking_the_table_has_the_engine_alone():
+    answer = ask(
+        ["lstm:32x1x28"], ["stm32vldiscovery"], boards_dir(), None, interval="1d", battery_mah=225
+    )
+
+    assert "TFLM" not in answer.to_text()
+    assert answer.to_json()["rows"][0]["tflm"] is None
+
+
+def test_what_does_not_fit_with_tensorflow_lite_micro_alone_is_said():
+    answer = ask(
+        ["lstm:128x1x28"], ["stm32vldiscovery"], boards_dir(), None,
+        interval="1d", battery_mah=225, tflm=True,
+    )  # fmt: skip
+
+    assert answer.rows[0].fits
+    assert (
+        "lstm:128x1x28 on stm32vldiscovery: does not fit with TensorFlow Lite Micro."
+        in answer.notes
+    )

@@ -120,6 +120,7 @@ ERROR_CODES = (
     ErrorCode("state", "there is no copy of the states, or no room for one"),
     ErrorCode("length", "the line is longer than the board takes; nothing was executed"),
     ErrorCode("internal", "the engine refused"),
+    ErrorCode("runtime", "the interpreter cannot do it, or failed"),
     ErrorCode("unset", "the shelf has not been set up"),
     ErrorCode("empty", "the shelf has seen no day yet"),
     ErrorCode("date", "not a day of the calendar from 1971 to 2148"),
@@ -182,6 +183,12 @@ class Greeting:
     """Statically allocated."""
     stack_bytes: int
     """Available to the stack."""
+    runtime: str = "engine"
+    """`tflm`: TensorFlow Lite Micro's interpreter, which has no steps and shows no states."""
+    arena_bytes: int | None = None
+    """`tflm`: what the interpreter was given."""
+    arena_used_bytes: int | None = None
+    """`tflm`: what it uses of that."""
 
     @classmethod
     def parse(cls, values: Mapping[str, str]) -> Greeting:
@@ -235,6 +242,9 @@ class Greeting:
             clock_hz=number("clock"),
             ram_bytes=number("ram"),
             stack_bytes=number("stack"),
+            runtime=values.get("runtime", "engine"),
+            arena_bytes=number("arena") if "arena" in values else None,
+            arena_used_bytes=number("arena_used") if "arena_used" in values else None,
         )
 
 

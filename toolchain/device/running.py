@@ -21,6 +21,7 @@ def open_device(
     *,
     port: str | None = None,
     model_crc: int | None = None,
+    runtime: str | None = None,
     progress: Progress = silent,
 ) -> Iterator[Session]:
     """Yield a session with a board that has introduced itself and is the one that is meant.
@@ -30,6 +31,7 @@ def open_device(
         elf: the image to flash into the emulator; a board at a port has been flashed before.
         port: where the board is plugged in; None: emulate it.
         model_crc: refuse a board that holds another model.
+        runtime: refuse a board that runs its model with another one.
         progress: told what goes on.
 
     Raises:
@@ -42,7 +44,7 @@ def open_device(
         progress(0.0, f"opening {port}")
         with Session(open_link(port, board.uart.baud)) as session:
             session.hello()
-            session.expect(board=board.name, model_crc=model_crc)
+            session.expect(board=board.name, model_crc=model_crc, runtime=runtime)
             progress(1.0, f"{board.name} answers at {port}")
             yield session
         return
@@ -61,6 +63,6 @@ def open_device(
             progress(0.8, "starting the board")
             emulated.start()
             session.hello()
-            session.expect(board=board.name, model_crc=model_crc)
+            session.expect(board=board.name, model_crc=model_crc, runtime=runtime)
             progress(1.0, f"{board.name} answers")
             yield session

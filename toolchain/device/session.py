@@ -182,11 +182,12 @@ class Session:
         model_crc: int | None = None,
         engine: int | None = None,
         firmware: str | None = __version__,
+        runtime: str | None = None,
     ) -> Greeting:
         """Refuse a device that is not the one that is meant; None: whatever it is.
 
         Raises:
-            WrongFirmware: another board's image, engine or version.
+            WrongFirmware: another board's image, engine, runtime or version.
             WrongModel: our firmware with another model.
         """
         greeting = self.greeting
@@ -198,6 +199,7 @@ class Session:
         for name, found, wanted in (
             ("firmware", greeting.firmware, firmware),
             ("engine", greeting.engine, engine),
+            ("runtime", greeting.runtime, runtime),
         ):
             if wanted is not None and found != wanted:
                 raise WrongFirmware(

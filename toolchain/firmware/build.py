@@ -15,6 +15,7 @@ from pathlib import Path
 from toolchain.board import Board, Core
 from toolchain.errors import CompileError, DoesNotFit, ToolMissing
 from toolchain.firmware.elf import Image, Memory, Symbol, read_image, read_object_symbols
+from toolchain.firmware.tflm import Tflm, other_core, refuse_other_core
 from toolchain.progress import Progress, silent
 
 JOBS = 2
@@ -31,8 +32,18 @@ _ERROR = re.compile(
     r"^(?!collect2:)(?!make)(?!.*: in function)"
     r".*(error:|undefined reference|multiple definition|ld: (?!warning)|\*\*\* .*Stop)"
 )
+_NO_CXX_LIBRARY = re.compile(
+    r"error: (cstdarg|cstddef|cstdint|cstring|new): No such file|cannot find -lstdc\+\+"
+)
+_OTHER_ABI = re.compile(
+    r"uses VFP register arguments|conflicting CPU architectures|target specific data of file|"
+    r"can't link \S+-float modules|ABI is incompatible with that|mis-matched ISA|"
+    r"file format not recognized|Relocations in generic ELF|is incompatible with"
+)
+"""What linkers say of a library for another core."""
+_NOT_IN_TFLM = re.compile(r"undefined reference to `(tflite::[\w:]+|arm_\w+)")
 _LINKER = re.compile(r"^\S*/ld: ")
-_COMPILES = re.compile(r" -c (\S+\.c) ")
+_COMPILES = re.compile(r" -c (\S+\.cc?) ")
 _LOW = "link_low"
 """A region of `avr.ld.j2`: what a pointer to a constant reaches of flash."""
 _STOP_S = 5.0
@@ -45,19 +56,23 @@ def build(
     core: Core,
     *,
     out: Path | None = None,
+    tflm: Tflm | None = None,
     progress: Progress = silent,
     which: Which = shutil.which,
 ) -> Image:
     """Compile and link `sources` into `out` (the folder `build` in them unless given).
 
+    `tflm` is what sources that `render_tflm` wrote are built with.
+
     Raises:
-        ToolMissing: no compiler, no C library for it, or no make.
-        CompileError: the compiler or the linker refused; the message has its first complaint.
+        ToolMissing: no compiler, no C or C++ library for it, or no make.
+        CompileError: the compiler or the linker refused; the message has its first complaint. Or a
+            TensorFlow Lite Micro that was built for another core.
         DoesNotFit: flash or RAM is too small; the message says by how much, and what is large.
     """
-    compiler = f"{core.compiler}gcc"
-    if which(compiler) is None:
-        raise _missing(compiler, core.packages)
+    for language in ("gcc",) if tflm is None else ("gcc", "g++"):
+        if which(f"{core.compiler}{language}") is None:
+            raise _missing(f"{core.compiler}{language}", core.packages)
     make = which("make")
     if make is None:
         raise _missing("make", ("make",))
@@ -65,10 +80,17 @@ def build(
     arguments = ["-C", str(sources)]
     if out is not None:
         arguments.append(f"BUILD={Path(os.path.relpath(out, sources)).as_posix()}")
+    if tflm is not None:
+        arguments += [
+            f"TFLM_INCLUDE={' '.join(path.as_posix() for path in tflm.includes)}",
+            f"TFLM_LIB={' '.join(path.as_posix() for path in tflm.libraries)}",
+        ]
     code, lines = _run_make(make, arguments, sources, progress)
     if code != 0:
         _refuse_by(lines, ["make", *arguments], folder, board, core)
     progress(1.0, "built")
+    if tflm is not None:
+        refuse_other_core(folder / "firmware.elf", folder / "app" / "main.c.o", board, core)
     return read_image(folder / "firmware.elf")
 
 
@@ -82,7 +104,7 @@ def _run_make(
     make: str, arguments: list[str], sources: Path, progress: Progress
 ) -> tuple[int, list[str]]:
     """Run make to its end and return its exit code and what it and its children said."""
-    total = len(list(sources.rglob("*.c")))
+    total = sum(file.suffix in (".c", ".cc") for file in sources.rglob("*.c*"))
     # A make above this one must not share its flags, nor a locale its words: they are parsed.
     environment = {
         name: value
@@ -136,6 +158,23 @@ def _refuse_by(
         raise DoesNotFit(_does_not_fit(over, folder, board, core))
     if any("cannot read spec file" in line for line in lines):
         raise _missing(f"C library of {core.compiler}gcc", core.packages)
+    if any(_NO_CXX_LIBRARY.search(line) for line in lines):
+        if not core.cxx_packages:
+            raise ToolMissing(
+                f"C++ library of {core.compiler}g++: not found, and Debian has none. Put a "
+                "compiler that comes with one first in PATH, or use --runtime engine."
+            )
+        raise _missing(f"C++ library of {core.compiler}g++", core.cxx_packages)
+    if other := next((line for line in lines if _OTHER_ABI.search(line)), None):
+        words = _LINKER.sub("", other).strip().removeprefix("error: ")
+        raise CompileError(other_core(words, board, core))
+    lacks = sorted({match[1] for line in lines if (match := _NOT_IN_TFLM.search(line))})
+    if lacks:
+        more = f" and {len(lacks) - 1} more" if len(lacks) > 1 else ""
+        raise CompileError(
+            f"{board.name}: the TensorFlow Lite Micro of --tflm-lib lacks {lacks[0]}{more}. Its "
+            "headers are of another version, or it was built without what the model needs."
+        )
     if long := next((match for line in lines if (match := _TOO_LONG.search(line))), None):
         raise DoesNotFit(
             f"{board.name}: {long[1]} is longer than {core.longest_array_bytes or 0:,} bytes, the "

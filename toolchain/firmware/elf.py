@@ -146,6 +146,21 @@ def read_object_symbols(path: Path) -> tuple[Symbol, ...]:
         return _symbols(ELFFile(stream))
 
 
+def read_arm_attributes(path: Path) -> dict[str, int]:
+    """Read what an object or image for Arm demands of its core: attributes and their values."""
+    with path.open("rb") as stream:
+        section = ELFFile(stream).get_section_by_name(".ARM.attributes")
+        if section is None:
+            return {}
+        return {
+            attribute.tag: attribute.value
+            for part in section.iter_subsections()
+            for whole in part.iter_subsubsections()
+            for attribute in whole.iter_attributes()
+            if isinstance(attribute.value, int)
+        }
+
+
 def _segments(elf: Any) -> tuple[Segment, ...]:
     """List the file's part of every loaded segment, at its load address; lowest first."""
     found = [

@@ -14,7 +14,8 @@ from __future__ import annotations
 import shutil
 import struct
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -79,35 +80,56 @@ def render(
     The folder appears whole or not at all; what was there before is replaced.
     """
     templates = resource_dir("firmware_templates")
+    with new_folder(out) as folder:
+        model = pack(graph, choose_kernel(core.kernel, profile, graph))
+        copy_engine(model, templates, folder / "engine")
+        copy_c(templates / "app", folder / "app")
+        if shelf is None:
+            leave_out_shelf(folder)
+        else:
+            board = without_storage(board)
+        copy_port(board, core, boards, folder / "port")
+        data = _TEMPLATES if shelf is None else {**_TEMPLATES, **_SHELF_TEMPLATES}
+        line_bytes = protocol.line_bytes_for(graph.features, board.line_bytes)
+        values = {**model_values(model), "shelf": shelf, "line_bytes": line_bytes}
+        render_templates(folder, data, board, core, values)
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """Yield a folder to be filled, which then takes the place of `out`, whole or not at all."""
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
         folder = Path(scratch) / "sources"
-        model = pack(graph, choose_kernel(core.kernel, profile, graph))
-        copy_engine(model, templates, folder / "engine")
-        _copy(templates / "app", folder / "app")
-        if shelf is None:
-            for name in _OF_THE_SHELF:
-                (folder / name).unlink()
-        else:
-            board = without_storage(board)
-        (folder / "port").mkdir()
-        for file in shared_files(boards, board.family):
-            shutil.copyfile(file, folder / "port" / file.name)
-        # A family of one's own may add files to one that ships; its files win.
-        for place in (boards_dir(), boards):
-            if (place / board.family).is_dir():
-                _copy(place / board.family, folder / "port")
-        shutil.copyfile(in_boards(boards, core.startup), folder / "port" / Path(core.startup).name)
-        _render_all(folder, model, board, core, templates, shelf)
+        folder.mkdir()
+        yield folder
         if out.exists():
             # Two renames, so that no moment sees a half-written folder under the final name.
             out.replace(Path(scratch) / "old")
         folder.replace(out)
 
 
+def leave_out_shelf(folder: Path) -> None:
+    """Remove what a firmware without the shelf application does not have."""
+    for name in _OF_THE_SHELF:
+        (folder / name).unlink(missing_ok=True)
+
+
+def copy_port(board: Board, core: Core, boards: Path, target: Path) -> None:
+    """Copy the port of a board's family, what it shares with others, and its core's start-up."""
+    target.mkdir()
+    for file in shared_files(boards, board.family):
+        shutil.copyfile(file, target / file.name)
+    # A family of one's own may add files to one that ships; its files win.
+    for place in (boards_dir(), boards):
+        if (place / board.family).is_dir():
+            copy_c(place / board.family, target)
+    shutil.copyfile(in_boards(boards, core.startup), target / Path(core.startup).name)
+
+
 def copy_engine(model: PackedModel, templates: Path, target: Path) -> None:
     """Copy what a model needs of the engine: one LSTM kernel, softmax where it has one."""
-    _copy(templates / "engine", target)
+    copy_c(templates / "engine", target)
     for file in target.glob("lstm_*.c"):
         if file.stem != f"lstm_{model.kernel.name}":
             file.unlink()
@@ -116,11 +138,11 @@ def copy_engine(model: PackedModel, templates: Path, target: Path) -> None:
             file.unlink()
 
 
-def _copy(source: Path, target: Path) -> None:
-    """Copy the C files of one folder."""
+def copy_c(source: Path, target: Path) -> None:
+    """Copy the C and C++ files of one folder."""
     target.mkdir(parents=True, exist_ok=True)
     for file in sorted(source.iterdir()):
-        if file.suffix in (".c", ".h", ".S"):
+        if file.suffix in (".c", ".cc", ".h", ".S"):
             shutil.copyfile(file, target / file.name)
 
 
@@ -153,29 +175,35 @@ def model_values(model: PackedModel) -> dict[str, Any]:
     }
 
 
-def _render_all(
+def render_templates(
     folder: Path,
-    model: PackedModel,
+    templates: Mapping[str, str],
     board: Board,
     core: Core,
-    templates: Path,
-    shelf: ShelfModel | None,
+    values: Mapping[str, Any],
 ) -> None:
-    environment = open_templates(templates)
-    data = _TEMPLATES if shelf is None else {**_TEMPLATES, **_SHELF_TEMPLATES}
-    sources = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*.c"))
-    sources += sorted(name for name in data if name.endswith(".c"))
+    """Render files of a firmware, and its linker script, into a folder with all others in it.
+
+    Args:
+        folder: the firmware's.
+        templates: the files' names, and their templates below `firmware_templates/`.
+        board: its profile.
+        core: the board's.
+        values: for the templates, beside what every firmware's are rendered from.
+    """
+    environment = open_templates(resource_dir("firmware_templates"))
+    files = [file for file in folder.rglob("*.c*") if file.suffix in (".c", ".cc")]
+    sources = sorted(file.relative_to(folder).as_posix() for file in files)
+    sources += sorted(name for name in templates if name.endswith(".c"))
     values = {
-        **model_values(model),
+        **values,
         "board": board,
         "core": core,
-        "line_bytes": protocol.line_bytes_for(model.graph.features, board.line_bytes),
         "protocol": protocol,
-        "shelf": shelf,
         "sources": sources,
         "version": __version__,
     }
-    for name, template in {**data, "link.ld": core.linker_script}.items():
+    for name, template in {**templates, "link.ld": core.linker_script}.items():
         text = environment.get_template(template).render(values)
         (folder / name).write_text(text, encoding="utf-8")
 

@@ -22,6 +22,7 @@ import tflite
 from numpy.typing import NDArray
 
 from toolchain.errors import ModelError
+from toolchain.graph.layout import Layout, Node, Tensor
 from toolchain.graph.types import (
     Activation,
     Dense,
@@ -45,6 +46,12 @@ _NUMPY_TYPES: dict[int, np.dtype[Any]] = {
     tflite.TensorType.INT16: np.dtype("<i2"),
     tflite.TensorType.INT32: np.dtype("<i4"),
 }
+_VALUE_BYTES: dict[int, int] = {
+    tflite.TensorType.BOOL: 1,
+    tflite.TensorType.FLOAT32: 4,
+    **{code: kind.itemsize for code, kind in _NUMPY_TYPES.items()},
+}
+"""Bytes of a value; of the types that are not here, none has more than 8."""
 _ACTIVATIONS: dict[int, Activation] = {
     tflite.ActivationFunctionType.NONE: "none",
     tflite.ActivationFunctionType.RELU: "relu",
@@ -145,6 +152,16 @@ def parse_graph(content: bytes, name: str, oracle: Oracle = "double") -> Graph:
         ) from cause
 
 
+def read_layout(content: bytes, name: str) -> Layout:
+    """List the tensors and operators of a file that `parse_graph` accepts, for an interpreter.
+
+    Raises:
+        ModelError: as `parse_graph`.
+    """
+    parse_graph(content, name)
+    return _Walk(name, content, "double").layout()
+
+
 def _one_line(cause: BaseException) -> str:
     return " ".join(str(cause).split())[:200]
 
@@ -243,6 +260,39 @@ class _Walk:
         )
         verify(graph, self.name)
         return graph
+
+    def layout(self) -> Layout:
+        """List what an interpreter has to place, of a file that is known to be whole."""
+        self._model = tflite.Model.GetRootAsModel(self.content, 0)
+        self._subgraph = subgraph = self._model.Subgraphs(0)
+        tensors = [self._tensor(index) for index in range(subgraph.TensorsLength())]
+        nodes = []
+        for index in range(subgraph.OperatorsLength()):
+            operator = subgraph.Operators(index)
+            inputs = [int(place) for place in np.atleast_1d(operator.InputsAsNumpy())]
+            nodes.append(
+                Node(
+                    name=self._name(operator),
+                    inputs=tuple(place for place in inputs if place >= 0),
+                    outputs=tuple(operator.Outputs(i) for i in range(operator.OutputsLength())),
+                )
+            )
+        return Layout(
+            tensors=tuple(
+                Tensor(
+                    bytes=tensor.values * _VALUE_BYTES.get(tensor.type, 8),
+                    kind="constant" if tensor.content
+                    else "variable" if tensor.variable
+                    else "activation",
+                    channels=len(tensor.scales) if any(tensor.scales) else 0,
+                    shape=tensor.shape,
+                )
+                for tensor in tensors
+            ),
+            nodes=tuple(nodes),
+            inputs=tuple(subgraph.Inputs(i) for i in range(subgraph.InputsLength())),
+            outputs=tuple(subgraph.Outputs(i) for i in range(subgraph.OutputsLength())),
+        )  # fmt: skip
 
     # One operator
 

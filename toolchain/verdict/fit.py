@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from toolchain.board import Board, Core
+from toolchain.firmware.arena import Kernels
 from toolchain.firmware.kernel import Profile
 from toolchain.firmware.predict import Prediction, predict
+from toolchain.firmware.predict_tflm import TflmPrediction, predict_tflm
 from toolchain.graph.sample import Shape, sample_graph
 from toolchain.graph.shapes import shape_name
 from toolchain.graph.types import Graph
@@ -27,6 +29,8 @@ class Model:
     graph: Graph
     shape: Shape
     """Its shape; a file's has its hidden sizes, features and steps."""
+    has_file: bool = False
+    """It is a .tflite file."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,8 @@ class Row:
     core: Core
     prediction: Prediction | None
     """None: no board of this core was ever built for the table."""
+    tflm: dict[Kernels, TflmPrediction] | None = None
+    """The same with TensorFlow Lite Micro; None: not asked for, or not measured on such a core."""
 
     @property
     def flash_short(self) -> int:
@@ -134,6 +140,16 @@ class Row:
         ]
         return "; ".join(found)
 
+    def tflm_fits(self, kernels: Kernels) -> bool:
+        """Say whether flash, arena, other variables and stack are there with TFLite Micro."""
+        assert self.tflm is not None
+        it = self.tflm[kernels]
+        stack = max(self.board.stack_bytes, it.stack_bytes)
+        return (
+            it.flash_bytes <= self.board.flash.bytes
+            and it.ram_bytes + stack <= self.board.ram.bytes
+        )
+
     @property
     def us(self) -> tuple[float, float] | None:
         """Estimate the microseconds of a forecast: shortest, longest."""
@@ -202,6 +218,10 @@ class Row:
             "profile": prediction and prediction.profile,
             "kernel": prediction and prediction.kernel.name,
             "approximate": prediction and prediction.approximate,
+            "tflm": self.tflm and {
+                kernels: {**asdict(it), "fits": self.tflm_fits(kernels)}
+                for kernels, it in self.tflm.items()
+            },
             "predicted": True,
         }  # fmt: skip
 
@@ -214,12 +234,21 @@ def shape_model(shape: Shape) -> Model:
 
 def file_model(name: str, graph: Graph) -> Model:
     """Make a model of a file."""
-    return Model(name, graph, Shape(graph.hidden_sizes, graph.features, graph.steps))
+    shape = Shape(graph.hidden_sizes, graph.features, graph.steps)
+    return Model(name, graph, shape, has_file=bool(graph.crc32))
 
 
 def fit(model: Model, board: Board, core: Core, profile: Profile) -> Row:
     """Set one model against one board."""
     return Row(model, board, core, predict(model.graph, board, core, profile))
+
+
+def with_tflm(row: Row) -> Row:
+    """Set what the same model takes with TensorFlow Lite Micro beside it."""
+    model = row.model
+    return replace(
+        row, tflm=predict_tflm(model.graph, row.board, row.core, has_file=model.has_file)
+    )
 
 
 def largest(shape: Shape, board: Board, core: Core, profile: Profile) -> Row | None:

@@ -71,6 +71,8 @@ def _columns(rows: Sequence[Row], power: Power, detail: int) -> list[_Column]:
         _Column("instructions", _count, (3, 2, 1)),
         _Column("est. time", lambda row: span(row.us, _TIMES)),
     ]
+    if any(row.tflm for row in rows):
+        found += [_Column("TFLM flash", _tflm_flash), _Column("TFLM RAM", _tflm_ram)]
     # Few profiles have currents; a column of blanks is none.
     if any(row.microjoules for row in rows):
         found.append(_Column("est. energy", lambda row: span(row.microjoules, _ENERGIES), (3, 2)))
@@ -125,6 +127,14 @@ def _flash(row: Row) -> str:
 
 def _ram(row: Row) -> str:
     return f"{row.prediction.ram_bytes:,}" if row.prediction else ""
+
+
+def _tflm_flash(row: Row) -> str:
+    return f"{row.tflm['reference'].flash_bytes:,}" if row.tflm else ""
+
+
+def _tflm_ram(row: Row) -> str:
+    return f"{row.tflm['reference'].ram_bytes:,}" if row.tflm else ""
 
 
 def _count(row: Row) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,6 +82,15 @@ class Replay:
     divergence: Divergence | None
     stack_bytes: int
     stack_used: int
+    runtime: str = "engine"
+    """Of the firmware, as it says: `engine` or `tflm`."""
+    arena_bytes: int | None = None
+    arena_used_bytes: int | None = None
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    """What the runtime cannot be asked about, `states`, `stream` or `sequences`, and why. The
+    figures of it mean nothing."""
+    other_oracle_mismatches: int | None = None
+    """`tflm`, where windows differ: how many would with the other oracle."""
 
     @property
     def mismatches(self) -> int:
@@ -117,11 +127,20 @@ def replay(
     Raises:
         DeviceError: the device or the link failed.
     """
+    greeting = session.greeting
+    skipped = {}
+    if greeting.runtime == "tflm":
+        skipped = dict.fromkeys(("states", "stream"), _NO_STEPS)
+        none = plan.windows[:0]
+        plan = replace(plan, traced=none, stream=none)
     host = reference.run(graph, inputs[plan.windows]).outputs
     device, ticks = _outputs(session, inputs[plan.windows], part(progress, 0.0, 0.75))
     divergence = _first_output(session, inputs, plan.windows, host, device)
     states = _states(session, graph, inputs, plan.traced, part(progress, 0.75, 0.95))
-    sequence_mismatches = _sequences(session, graph, inputs, plan, part(progress, 0.95, 0.98))
+    sequences = _sequences(session, graph, inputs, plan, part(progress, 0.95, 0.98))
+    if greeting.runtime == "tflm" and sequences.from_zero < sequences.mismatches:
+        skipped["sequences"] = _NOT_CARRIED
+        sequences = _Sequences(0, 0)
     stream = _stream(session, graph, inputs[plan.stream, -1], part(progress, 0.98, 1.0))
     stack_bytes, stack_used = session.stack()
     return Replay(
@@ -135,13 +154,30 @@ def replay(
         state_windows=len(plan.traced),
         sequences=len(plan.sequences),
         sequence_windows=plan.sequences.size,
-        sequence_mismatches=sequence_mismatches,
+        sequence_mismatches=sequences.mismatches,
         stream=stream,
         # The place inside a window says more than the output it led to.
         divergence=states.divergence or divergence,
         stack_bytes=stack_bytes,
         stack_used=stack_used,
+        runtime=greeting.runtime,
+        arena_bytes=greeting.arena_bytes,
+        arena_used_bytes=greeting.arena_used_bytes,
+        skipped=skipped,
+        other_oracle_mismatches=_other_oracle(graph, inputs[plan.windows], device)
+        if greeting.runtime == "tflm" and (host != device).any()
+        else None,
     )
+
+
+_NO_STEPS = "the interpreter runs whole windows, and shows no state"
+_NOT_CARRIED = "this library's LSTM begins every forecast with zeros, as CMSIS-NN's does"
+
+
+def _other_oracle(graph: Graph, windows: Int8, device: Int8) -> int:
+    """Count the windows whose outputs differ from those of the other oracle."""
+    other = replace(graph, oracle="float32" if graph.oracle == "double" else "double")
+    return int((reference.run(other, windows).outputs != device).any(axis=1).sum())
 
 
 def _outputs(session: Session, windows: Int8, progress: Progress) -> tuple[Int8, NDArray[np.int64]]:
@@ -212,7 +248,17 @@ def _states(
     return _States(compared, mismatches, divergence)
 
 
-def _sequences(session: Session, graph: Graph, inputs: Int8, plan: Plan, progress: Progress) -> int:
+@dataclass(frozen=True)
+class _Sequences:
+    mismatches: int
+    """Windows whose outputs differ from the host's, which carries its state."""
+    from_zero: int
+    """Those that differ from what the host says of the window alone."""
+
+
+def _sequences(
+    session: Session, graph: Graph, inputs: Int8, plan: Plan, progress: Progress
+) -> _Sequences:
     """Carry the state through consecutive windows; count the windows whose outputs differ."""
     count, length = plan.sequences.shape
     state = reference.zero_state(graph, count)
@@ -221,14 +267,17 @@ def _sequences(session: Session, graph: Graph, inputs: Int8, plan: Plan, progres
         forecasts = reference.run(graph, inputs[plan.sequences[:, place]], initial=state)
         state = forecasts.state
         expected.append(forecasts.outputs)
-    mismatches = 0
+    alone = reference.run(graph, inputs[plan.sequences.reshape(-1)]).outputs
+    alone = alone.reshape(count, length, -1)
+    mismatches, from_zero = 0, 0
     for number, sequence in enumerate(plan.sequences):
         session.reset()
         for place, window in enumerate(sequence):
             outputs, _ = session.forecast(inputs[window], keep=True)
             mismatches += int((outputs != expected[place][number]).any())
+            from_zero += int((outputs != alone[number, place]).any())
         progress((number + 1) / count, f"sequence {number + 1} of {count}")
-    return mismatches
+    return _Sequences(mismatches, from_zero)
 
 
 def _stream(session: Session, graph: Graph, samples: Int8, progress: Progress) -> Stream:

@@ -19,7 +19,14 @@ from toolchain.firmware.footprint import Footprint, footprint
 from toolchain.graph.types import Graph
 from toolchain.verdict.replay import Replay
 
-RUNTIME = "shelfcast"
+RUNTIMES = {"engine": "shelfcast", "tflm": "tflm"}
+"""What a verdict calls the runtimes."""
+_SKIPPABLE = {
+    "states": ("state_windows", "state_values", "state_mismatches"),
+    "sequences": ("sequences", "sequence_windows", "sequence_mismatches"),
+    "stream": ("stream_samples", "stream_mismatches", "saved_state_differs"),
+}
+"""Figures of parity that are null where a runtime cannot be asked."""
 
 Link = Literal["emulator", "socket", "serial"]
 """What a device was reached through. Behind a socket may be anything: its clock means nothing."""
@@ -60,8 +67,9 @@ class Validation:
     empty; without a float network, `float` is absent."""
     references: dict[str, Accuracy]
     """The simple forecasts, on the same windows."""
-    stack_predicted: int
-    """The deepest the stack can get, by the compiler's call graph."""
+    stack_predicted: int | None
+    """The deepest the stack can get, by the compiler's call graph; None: of a library there is
+    none."""
     max_mae_loss_percent: float | None
     from_float: dict[str, float] | None = None
     """Without sales: by how much the integer model's first output differs from the float
@@ -95,12 +103,9 @@ class Validation:
         replay = self.replay
         if not replay.exact:
             found.append(
-                f"{replay.mismatches:,} of {len(replay.windows):,} windows, "
-                f"{replay.state_mismatches:,} of {replay.values_compared:,} state values and "
-                f"{replay.sequence_mismatches:,} of {replay.sequence_windows:,} windows in "
-                f"sequences and {replay.stream.mismatches:,} of {len(replay.stream.ticks):,} "
-                f"samples in a stream differ from the host; first: {replay.divergence}"
+                f"{_differing(replay)} differ from the host; first: {replay.divergence}"
                 + (" The state it saved differs too." if replay.stream.state_differs else "")
+                + _oracle_hint(self.graph, replay)
             )
         limit, loss = self.max_mae_loss_percent, self.mae_loss_percent
         if limit is not None and loss is not None and loss > limit:
@@ -150,7 +155,7 @@ class Validation:
         return {
             "board": self.board.name,
             "tier": self.board.tier,
-            "runtime": RUNTIME,
+            "runtime": RUNTIMES[replay.runtime],
             "emulated": self.emulated,
             "model_crc": f"{self.graph.crc32:08x}",
             "parity": {
@@ -166,6 +171,8 @@ class Validation:
                 "stream_samples": len(replay.stream.ticks),
                 "stream_mismatches": replay.stream.mismatches,
                 "saved_state_differs": replay.stream.state_differs,
+                **dict.fromkeys(key for name in replay.skipped for key in _SKIPPABLE[name]),
+                "skipped": dict(replay.skipped),
             },
             "accuracy": {name: vars(accuracy) for name, accuracy in self.accuracy.items()},
             "references": {name: vars(accuracy) for name, accuracy in self.references.items()},
@@ -180,6 +187,8 @@ class Validation:
                 "static": footprint.ram_bytes,
                 "stack_predicted": self.stack_predicted,
                 "stack_measured": replay.stack_used,
+                "arena": replay.arena_bytes,
+                "arena_used": replay.arena_used_bytes,
                 "budget": self.board.ram.bytes,
             },
             "latency": {
@@ -198,6 +207,35 @@ class Validation:
         }
 
 
+def _differing(replay: Replay) -> str:
+    """Say how much of what was compared differs."""
+    parts = [f"{replay.mismatches:,} of {len(replay.windows):,} windows"]
+    if "states" not in replay.skipped:
+        parts[0] += f", {replay.state_mismatches:,} of {replay.values_compared:,} state values"
+    if "sequences" not in replay.skipped:
+        parts.append(
+            f"{replay.sequence_mismatches:,} of {replay.sequence_windows:,} windows in sequences"
+        )
+    if "stream" not in replay.skipped:
+        parts.append(
+            f"{replay.stream.mismatches:,} of {len(replay.stream.ticks):,} samples in a stream"
+        )
+    return " and ".join(parts)
+
+
+def _oracle_hint(graph: Graph, replay: Replay) -> str:
+    """Say that another oracle is the way out, where it is."""
+    count = replay.other_oracle_mismatches
+    if count is None or count >= replay.mismatches:
+        return ""
+    other = "float32" if graph.oracle == "double" else "double"
+    few = "no window does" if count == 0 else f"{count:,} windows do"
+    return (
+        f' With oracle = "{other}" {few}: this TensorFlow Lite Micro multiplies scales that way. '
+        f"Write it under [compression] of the project, or say --oracle {other}."
+    )
+
+
 def _percent_above(value: float, base: float) -> float | None:
     return 100 * (value / base - 1) if base else None
 
@@ -211,7 +249,7 @@ def judge(
     dataset: Dataset | None,
     host: HostForecasts,
     replay: Replay,
-    stack_predicted: int,
+    stack_predicted: int | None,
     max_mae_loss_percent: float | None,
 ) -> Validation:
     """Turn a replay into figures in sales units, and a verdict.
