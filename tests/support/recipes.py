@@ -51,7 +51,10 @@ HEADS = {
     ),
     "flat input": Recipe(hidden=(6,), features=3, steps=5, flat_input=True),
     "real values at both ends": Recipe(
-        hidden=(6,), steps=5, dense=(3,), float_input=True, float_output=True
+        hidden=(6,), steps=5, dense=(3,), input_type="float32", output_type="float32"
+    ),
+    "unsigned at both ends": Recipe(
+        hidden=(6,), steps=5, dense=(3,), input_type="uint8", output_type="uint8"
     ),
     "many features": Recipe(hidden=(5,), features=256, steps=3, weight_scale=0.001),
 }  # fmt: skip
