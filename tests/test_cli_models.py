@@ -44,7 +44,6 @@ def write_keras(path: Path, keras_3: bool, weights: list[np.ndarray] | None = No
     return model.get_weights()
 
 
-@pytest.mark.xfail(reason="LiteRT refuses what the tests write: it has no intermediate tensors")
 def test_somebody_elses_tflite_is_deployed_by_its_path_and_judged_for_parity(shell) -> None:
     (shell.folder / "theirs.tflite").write_bytes(write_forecaster(Recipe(hidden=(6,), steps=5)))
 
@@ -55,6 +54,8 @@ def test_somebody_elses_tflite_is_deployed_by_its_path_and_judged_for_parity(she
     assert (verdict["verdict"], verdict["parity"]["mismatches"]) == ("pass", 0)
     assert (verdict["accuracy"], verdict["from_float"]) == ({}, None)
     assert "RANDOM windows" in result.stderr
+    # What the tests write lacks the tensors that LiteRT wants between, and TFLite Micro does not.
+    assert "LiteRT does not run it" in result.stderr
 
 
 @pytest.mark.full
@@ -66,9 +67,15 @@ def test_somebody_elses_tflite_is_judged_in_the_sales_units_of_a_project(shell) 
 
     assert result.returncode == 0, result.stderr
     verdict = json.loads(result.stdout)
-    assert set(verdict["accuracy"]) == {"litert", "host", "device"}
+    assert set(verdict["accuracy"]) == {"host", "device"}
     assert verdict["accuracy"]["host"] == verdict["accuracy"]["device"]
     assert verdict["mae_loss_percent"] is None
+
+    exported = shell.run("export", "--json")
+
+    assert exported.returncode == 0, exported.stderr
+    readme = shell.folder / json.loads(exported.stdout)["folder"] / "README.md"
+    assert f"| {verdict['accuracy']['device']['mae']:.4f} |  |" in readme.read_text()
 
 
 @pytest.mark.full

@@ -467,6 +467,8 @@ def _rebuild(job: Job, path: Path, report: Report) -> None:
 
 def _take(job: Job, path: Path, report: Report) -> None:
     """Take an integer model as it is, and keep what LiteRT forecasts with it."""
+    from toolchain.verdict.validation import load_host_forecasts
+
     run, windows = job.run, _windows_of(job)
     if job.project.validation.max_mae_loss_percent is not None:
         raise ProjectError(
@@ -491,7 +493,9 @@ def _take(job: Job, path: Path, report: Report) -> None:
             save_host_forecasts(run.host_forecasts, None, run.model, held_out(windows))
 
         done = run.do("import", inputs, [run.model, run.host_forecasts], work)
-        stage.result(f"{path.name}: taken as it is", skipped=not done)
+        without = load_host_forecasts(run.host_forecasts).litert is None
+        words = "; LiteRT does not run it, and is left out of verdicts" if without else ""
+        stage.result(f"{path.name}: taken as it is{words}", skipped=not done)
 
 
 def _windows_of(job: Job) -> Path:
@@ -967,7 +971,7 @@ def _verdicts(run: RunFolder, graph: Graph) -> list[Validated]:
                 windows=parity["windows"],
                 mismatches=parity["mismatches"],
                 mae=device["mae"],
-                float_mae=verdict["accuracy"]["float"]["mae"],
+                float_mae=verdict["accuracy"].get("float", {}).get("mae"),
                 wape_percent=device["wape_percent"],
                 verdict=verdict["verdict"],
             )

@@ -105,7 +105,8 @@ class Validated:
     windows: int
     mismatches: int
     mae: float
-    float_mae: float
+    float_mae: float | None
+    """None: the model came without a float network."""
     wape_percent: float | None
     verdict: str
 
