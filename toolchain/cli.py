@@ -243,7 +243,7 @@ def inspect(
     Of a model that cannot be deployed: which operator, why, and how to convert instead.
     """
     if is_float(model):
-        from toolchain.network.keras_file import read_shapes
+        from toolchain.network.keras_shapes import read_shapes
         from toolchain.network.show import describe as describe_float
         from toolchain.network.show import to_json as float_json
 

@@ -402,7 +402,7 @@ def import_model(job: Job, report: Report) -> None:
     """
     from toolchain.graph.tflite_file import load_graph
     from toolchain.network.given import refuse_other_windows, take_windows
-    from toolchain.network.keras_file import read_shapes
+    from toolchain.network.keras_shapes import read_shapes
 
     run, path = job.run, job.foreign
     if path is None:
