@@ -35,6 +35,9 @@ HEADS = {
     "steep softmax": Recipe(
         hidden=(9,), steps=6, dense=(4,), then=("softmax",), weight_scale=0.02, output_scale=0.4
     ),
+    "softmax past its cut-off": Recipe(
+        hidden=(9,), steps=6, dense=(5,), then=("softmax",), weight_scale=0.1, output_scale=0.4
+    ),
     "tanh and sigmoid": Recipe(
         hidden=(10,), dense=(6, 4), then=("tanh", "sigmoid"), weight_scale=0.01, output_scale=0.04
     ),
