@@ -125,6 +125,20 @@ def test_a_model_for_other_windows_is_refused_with_both_shapes(shell) -> None:
     )
 
 
+def test_shares_of_a_softmax_are_no_units_sold(shell) -> None:
+    recipe = Recipe(hidden=(6,), steps=14, dense=(3,), then=("softmax",))
+    (shell.folder / "theirs.tflite").write_bytes(write_forecaster(recipe))
+    (shell.folder / "shelfcast.toml").write_text(PROJECT.format(model="theirs.tflite"))
+
+    result = shell.run("import")
+
+    assert result.returncode == 2
+    assert result.stderr == (
+        "error: theirs.tflite: its outputs are shares of 1, by a softmax, and a project's "
+        "forecasts are units sold. Deploy it without the project: shelfcast deploy theirs.tflite\n"
+    )
+
+
 def test_representative_windows_of_another_shape_are_refused(shell) -> None:
     (shell.folder / "theirs.tflite").write_bytes(write_forecaster(Recipe(hidden=(6,), steps=5)))
     np.save(shell.folder / "days.npy", np.zeros((3, 5, 2)))

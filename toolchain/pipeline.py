@@ -415,10 +415,15 @@ def import_model(job: Job, report: Report) -> None:
     whole = is_float(path)
     if whole:
         network = read_shapes(path)
-        steps, features = network.steps, network.features
+        steps, features, shares = network.steps, network.features, network.shares
     else:
         graph = load_graph(path)
-        steps, features = graph.steps, graph.features
+        steps, features, shares = graph.steps, graph.features, graph.shares
+    if job.bare is None and shares:
+        raise ModelError(
+            f"{path}: its outputs are shares of 1, by a softmax, and a project's forecasts are "
+            f"units sold. Deploy it without the project: shelfcast deploy {path}"
+        )
     if job.bare is None:
         prepare(job, report)
         refuse_other_windows(path, steps, features, run.dataset)
@@ -948,7 +953,8 @@ def export(
         )
         stage.result(
             f"{result.folder}: kernel {result.kernel}, {result.constant_bytes:,} bytes of "
-            f"constants, {result.state_bytes:,} of RAM for each state",
+            f"constants, {result.state_bytes:,} of RAM for each state"
+            + ("" if result.units else f"; no functions in sales units: {result.units_refused}"),
             skipped=False,
         )
     return result

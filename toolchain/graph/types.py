@@ -197,6 +197,12 @@ class Graph:
         return self.rows[-1] * self.denses[-1].output_size if self.denses else self.head_size
 
     @property
+    def shares(self) -> bool:
+        """Whether the outputs are shares of 1, by a softmax: no amount of anything."""
+        then = self.denses[-1].then if self.denses else None
+        return then is not None and then.kind == "softmax"
+
+    @property
     def next_day(self) -> int:
         """Which output stands for the day after the window: the first of the last row.
 
