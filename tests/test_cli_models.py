@@ -125,6 +125,31 @@ def test_a_model_for_other_windows_is_refused_with_both_shapes(shell) -> None:
     )
 
 
+@pytest.mark.full
+def test_verbs_go_on_from_each_other_with_a_model_file(shell) -> None:
+    path = shell.folder / "theirs.tflite"
+    path.write_bytes(write_forecaster(Recipe(hidden=(6,), steps=5)))
+    board = ("--board", "stm32vldiscovery")
+
+    early = shell.run("flash", path.name, *board)
+    done = [shell.run(it, path.name, *board) for it in ("render", "build", "flash", "validate")]
+    limited = shell.run("validate", path.name, *board, "--limit", "1")
+    path.write_bytes(write_forecaster(Recipe(hidden=(6,), steps=5, seed=2)))
+    changed = shell.run("flash", path.name, *board)
+
+    assert early.returncode == 2
+    assert "`shelfcast build theirs.tflite --board stm32vldiscovery` makes it." in early.stderr
+    assert [(it.returncode, it.stderr) for it in done if it.returncode] == []
+    assert "Next: shelfcast validate theirs.tflite --board stm32vldiscovery\n" in done[2].stdout
+    assert limited.returncode == 2
+    assert "--limit bounds errors in sales units" in limited.stderr
+    assert changed.returncode == 2
+    assert changed.stderr == (
+        "error: theirs.tflite: is another model than the one that runs/theirs was made from. "
+        "`shelfcast deploy theirs.tflite` takes it in, or name another folder with --run.\n"
+    )
+
+
 def test_shares_of_a_softmax_are_no_units_sold(shell) -> None:
     recipe = Recipe(hidden=(6,), steps=14, dense=(3,), then=("softmax",))
     (shell.folder / "theirs.tflite").write_bytes(write_forecaster(recipe))

@@ -687,8 +687,10 @@ for verb in cli_shelf.VERBS:
 
 
 def _named(job: pipeline.Job) -> str:
-    """Return what the next verb has to be given: a model that has no project."""
-    return "" if job.bare is None else f" {shlex.quote(str(job.bare))}"
+    """Return what the next verb has to be given: a model without a project, an unusual board."""
+    words = "" if job.bare is None else f" {shlex.quote(str(job.bare))}"
+    usual = job.board.name == job.project.board.name
+    return words if usual else f"{words} --board {job.board.name}"
 
 
 def _usual_board() -> str:

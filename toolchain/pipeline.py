@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -311,7 +312,7 @@ def train(job: Job, report: Report) -> None:
             f"{job.foreign}: is a finished model, and nothing is trained. `shelfcast import` "
             "takes it in; without network.model the project trains its own."
         )
-    _need(run.dataset, "prepare")
+    _need(job, run.dataset, "prepare")
     history = run.path / "history.json"
     inputs = {
         "code": code_version("network"),
@@ -347,8 +348,8 @@ def quantize(job: Job, report: Report) -> None:
 
     project, run = job.project, job.run
     windows = _windows_of(job)
-    _need(windows, "prepare")
-    _need(run.float_model, "train" if job.foreign is None else "import")
+    _need(job, windows, "prepare")
+    _need(job, run.float_model, "train" if job.foreign is None else "import")
     inputs = {
         "code": code_version("network", "graph"),
         "tensorflow": metadata.version("tensorflow"),
@@ -462,7 +463,7 @@ def _rebuild(job: Job, path: Path, report: Report) -> None:
             from toolchain.network.rebuild import rebuild
 
             proof = rebuild(path, some_windows(windows), run.float_model, stage.progress)
-            record = {**asdict(proof), "words": proof.words}
+            record = {**asdict(proof), "words": proof.words, "model_sha256": sha256_of(path)}
             write_atomically(run.import_record, json.dumps(record, indent=2) + "\n")
 
         done = run.do("import", inputs, [run.float_model, run.import_record], work)
@@ -772,7 +773,7 @@ def render(job: Job, report: Report) -> Path:
     run, board = job.run, job.board
     if job.foreign is not None:
         import_model(job, report)
-    _need(run.model, "quantize")
+    _need(job, run.model, "quantize")
     sources = run.sources(board.name)
     core = read_cores(job.boards)[board.core]
     inputs = {
@@ -838,7 +839,8 @@ def build(job: Job, report: Report) -> Image:
     if shelf:
         board = without_storage(board)
     sources, image = run.sources(board.name), run.image(board.name)
-    _need(sources, "render", board)
+    _need(job, sources, "render", board)
+    _refuse_another_model(job)
     core = read_cores(job.boards)[board.core]
     inputs = {
         "sources": sha256_of(sources),
@@ -937,7 +939,8 @@ def export(
         project = read_project(source)
         verdicts = RunFolder(run or Path("runs") / project.name)
         path, words, limit = verdicts.model, project.name, INPUT_LIMIT
-        _need(path, "quantize")
+        if not path.exists():
+            raise RunError(f"{path}: not there yet. `shelfcast quantize` makes it.")
     graph = load_graph(path)
     chosen = name if name is not None else usual_name(words)
     with report("export") as stage:
@@ -993,7 +996,8 @@ def flash_plan(job: Job) -> dict[str, Any]:
     from toolchain.device.flashers.catalog import flasher_of, plan
 
     image = job.run.image(job.board.name)
-    _need(image, "build", job.board)
+    _need(job, image, "build", job.board)
+    _refuse_another_model(job)
     port = None if job.port == AUTO else job.port
     steps = plan(job.board, image, port or "PORT")
     return {
@@ -1011,7 +1015,8 @@ def flash(job: Job, report: Report) -> dict[str, Any]:
     from toolchain.graph.tflite_file import load_graph
 
     image = job.run.image(job.board.name)
-    _need(image, "build", job.board)
+    _need(job, image, "build", job.board)
+    _refuse_another_model(job)
     graph = load_graph(job.run.model, job.project.compression.oracle)
     with report("flash") as stage:
         port = job.port
@@ -1048,14 +1053,20 @@ def validate(
     again, unless `again`. A board at a port is always asked.
     """
     run, board, settings = job.run, job.board, job.project.validation
+    if job.bare is not None and limit is not None:
+        raise ProjectError(
+            f"{job.bare}: --limit bounds errors in sales units, and a model without a project has "
+            "no sales. Leave it out, or name the model in a project."
+        )
     if job.model is not None:
         forecast_on_host(job, report)
     windows_file = _windows_of(job)
     made = "quantize" if job.foreign is None else "render"
     for path, verb in ((windows_file, "prepare" if job.foreign is None else "render"),
                        (run.model, made), (run.host_forecasts, made)):  # fmt: skip
-        _need(path, verb)
-    _need(run.image(board.name), "build", board)
+        _need(job, path, verb)
+    _need(job, run.image(board.name), "build", board)
+    _refuse_another_model(job)
     wanted = settings.model_copy(
         update={
             "windows": windows or settings.windows,
@@ -1195,11 +1206,29 @@ def _link(port: str | None) -> Literal["emulator", "socket", "serial"]:
     return "socket" if "://" in port else "serial"
 
 
-def _need(path: Path, verb: str, board: Board | None = None) -> None:
+def _need(job: Job, path: Path, verb: str, board: Board | None = None) -> None:
     """Refuse to begin before the stage that makes `path` is done."""
     if not path.exists():
-        words = f" --board {board.name}" if board is not None else ""
+        words = f" {shlex.quote(str(job.bare))}" if job.bare is not None else ""
+        words += f" --board {board.name}" if board is not None else ""
         raise RunError(f"{path}: not there yet. `shelfcast {verb}{words}` makes it.")
+
+
+def _refuse_another_model(job: Job) -> None:
+    """Refuse a finished model that is not the one the run folder was made from."""
+    path, run = job.foreign, job.run
+    if path is None or not path.exists():
+        return
+    if is_float(path):
+        taken = json.loads(run.import_record.read_text(encoding="utf-8")).get("model_sha256")
+    else:
+        taken = sha256_of(run.model)
+    if sha256_of(path) != taken:
+        raise RunError(
+            f"{path}: is another model than the one that {run.path} was made from. `shelfcast "
+            f"deploy{'' if job.bare is None else ' ' + shlex.quote(str(path))}` takes it in, or "
+            "name another folder with --run."
+        )
 
 
 def _describe_training(project: Project, history: Path) -> str:

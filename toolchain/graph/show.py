@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from toolchain.graph.types import Graph
+from toolchain.graph.types import Graph, Quantization
 from toolchain.table import aligned
 
 
@@ -65,7 +65,7 @@ def describe(graph: Graph, name: str) -> str:
             "",
             aligned([head, *rows], words={1, 2}),
             "",
-            f"input: real = {graph.input.scale:.6g} * (int8 - {graph.input.zero_point}); "
+            f"input: {_real(graph.input)}; "
             f"{graph.macs:,} multiply-accumulates a forecast; deployable",
             *_ends(graph),
         ]
@@ -89,8 +89,18 @@ def _ends(graph: Graph) -> list[str]:
     flipped = ", 128 less than the uint8" if "uint8" in types.values() else ""
     return [
         f"{' and '.join(ends)} in the file, int8 on a device{flipped}; its `hello` has the "
-        f"scales. Output: real = {graph.output.scale:.6g} * (int8 - {graph.output.zero_point})"
+        f"scales. Output: {_real(graph.output)}"
     ]
+
+
+def _real(values: Quantization) -> str:
+    """Say what an integer stands for.
+
+    >>> _real(Quantization(0.5, -18))
+    'real = 0.5 * (int8 + 18)'
+    """
+    sign = "-" if values.zero_point >= 0 else "+"
+    return f"real = {values.scale:.6g} * (int8 {sign} {abs(values.zero_point)})"
 
 
 def _shape(shape: tuple[int, ...]) -> str:
