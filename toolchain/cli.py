@@ -242,22 +242,26 @@ def inspect(
 
     Of a model that cannot be deployed: which operator, why, and how to convert instead.
     """
+    from toolchain.graph.show import describe, describe_boards, to_json
+
     if is_float(model):
         from toolchain.network.keras_shapes import read_shapes
         from toolchain.network.show import describe as describe_float
         from toolchain.network.show import to_json as float_json
+        from toolchain.network.sized import sized
 
         network = read_shapes(model)
-        Console(as_json=as_json).result(float_json(network), describe_float(network, model.name))
-        return
-    from toolchain.graph.show import describe, describe_boards, to_json
-
-    graph = pipeline.inspect(model, oracle)
-    fits = pipeline.boards_for(graph, boards or boards_dir())
-    Console(as_json=as_json).result(
-        {**to_json(graph), "boards": {board.name: why is None for board, why in fits}},
-        describe(graph, model.name) + "\n" + describe_boards([(it.name, why) for it, why in fits]),
-    )
+        values, text = float_json(network), describe_float(network, model.name)
+        # Windows of any length: how much RAM they take is not known yet.
+        graph = sized(network, model.name) if network.steps is not None else None
+    else:
+        graph = pipeline.inspect(model, oracle)
+        values, text = to_json(graph), describe(graph, model.name)
+    if graph is not None:
+        fits = pipeline.boards_for(graph, boards or boards_dir())
+        values["boards"] = {board.name: why is None for board, why in fits}
+        text += "\n" + describe_boards([(board.name, why) for board, why in fits])
+    Console(as_json=as_json).result(values, text)
 
 
 @app.command()

@@ -95,9 +95,18 @@ def test_no_flipped_byte_ends_in_a_traceback(tmp_path):
 
 def test_a_float_model(tmp_path):
     assert refusal(tmp_path, chain(BuiltinOperator.RESHAPE, kind=np.float32)) == (
-        "its input is float; a model with int8 weights, activations and input is needed: convert "
-        "with full-integer quantization and inference_input_type = tf.int8 (`shelfcast quantize` "
-        "does it for a project)."
+        "its input is float, and operator 0 RESHAPE computes with it; a model with int8 weights, "
+        "activations and input is needed: convert with full-integer quantization, or give the "
+        "Keras file itself, which shelfcast quantizes."
+    )
+
+
+def test_no_quantization_helps_against_an_unsupported_operator(tmp_path):
+    content = chain(BuiltinOperator.RESHAPE, BuiltinOperator.CONV_2D, kind=np.float32)
+
+    assert refusal(tmp_path, content) == (
+        "operator 1 is CONV_2D: only LSTM and dense layers are supported. Train without "
+        "convolutions."
     )
 
 
@@ -109,8 +118,8 @@ def test_float_inside_an_integer_shell(tmp_path):
 
     assert refusal(tmp_path, writer.finish([source], [middle])) == (
         "operator 0 RESHAPE computes in float; a model with int8 weights, activations and input is "
-        "needed: convert with full-integer quantization (`shelfcast quantize` does it for a "
-        "project)."
+        "needed: convert with full-integer quantization, or give the Keras file itself, which "
+        "shelfcast quantizes."
     )
 
 
@@ -165,7 +174,7 @@ def test_an_unsupported_operator_is_named_with_its_index(tmp_path):
 
 def test_a_bidirectional_layer_is_refused_with_the_reason(tmp_path):
     assert refusal(tmp_path, chain(BuiltinOperator.BIDIRECTIONAL_SEQUENCE_LSTM)) == (
-        "operator 0 is BIDIRECTIONAL_SEQUENCE_LSTM: a backward layer needs the whole window before "
+        "operator 0 is BIDIRECTIONAL_SEQUENCE_LSTM: a backward layer (Bidirectional) needs the whole window before "
         "its first output, so nothing can be fed day by day. Train LSTM layers that only go "
         "forward."
     )

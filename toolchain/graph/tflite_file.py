@@ -72,7 +72,7 @@ _LAST_STEP = (
     "Pick the last step alone (return_sequences=False), or let the dense layers read all steps."
 )
 _FORWARD = (
-    "a backward layer needs the whole window before its first output, so nothing can be fed day by "
+    "a backward layer (Bidirectional) needs the whole window before its first output, so nothing can be fed day by "
     "day. Train LSTM layers that only go forward"
 )
 _ONE_PATH = (
@@ -222,6 +222,10 @@ class _Walk:
                 "dense layer: the weights of several heads, side by side, are those of one."
             )
         self._refuse_loops()
+        for index in range(counts[1]):
+            # Before what could be mended: no quantization helps against a convolution.
+            if (name := self._name(self._subgraph.Operators(index))) not in self._handlers:
+                raise self._unsupported(name, index)
         source = self._tensor(self._subgraph.Inputs(0))
         self._check_input(source, counts[1])
         current = source
@@ -257,10 +261,9 @@ class _Walk:
 
     # One operator
 
-    def _operator(self, index: int, current: _Tensor) -> _Tensor:
-        operator = self._subgraph.Operators(index)
-        name = self._name(operator)
-        handle: Callable[[int, Any, list[_Tensor | None]], None] | None = {
+    @property
+    def _handlers(self) -> dict[str, Callable[[int, Any, list[_Tensor | None]], None]]:
+        return {
             "UNIDIRECTIONAL_SEQUENCE_LSTM": self._lstm,
             "FULLY_CONNECTED": self._dense,
             "TANH": self._nonlinearity,
@@ -273,9 +276,11 @@ class _Walk:
             "TRANSPOSE": self._transpose,
             "QUANTIZE": self._quantize,
             "DEQUANTIZE": self._dequantize,
-        }.get(name)
-        if handle is None:
-            raise self._unsupported(name, index)
+        }
+
+    def _operator(self, index: int, current: _Tensor) -> _Tensor:
+        operator = self._subgraph.Operators(index)
+        name = self._name(operator)
         if operator.OutputsLength() != 1 or operator.InputsLength() > _MAX_TENSORS:
             raise self._error(f"operator {index} {name} has {operator.OutputsLength()} outputs.")
         inputs = [
@@ -291,15 +296,15 @@ class _Walk:
             ):
                 raise self._error(
                     f"operator {index} {name} computes in float; a model with int8 weights, "
-                    "activations and input is needed: convert with full-integer quantization "
-                    "(`shelfcast quantize` does it for a project)."
+                    "activations and input is needed: convert with full-integer quantization, or "
+                    "give the Keras file itself, which shelfcast quantizes."
                 )
         if not inputs or inputs[0] is None or inputs[0].index != current.index:
             raise self._error(
                 f"operator {index} {name} does not read what comes before it; "
                 "only a chain of operators is supported."
             )
-        handle(index, operator, inputs)
+        self._handlers[name](index, operator, inputs)
         if name != "STRIDED_SLICE" and output.values != self._given(name, inputs[0]):
             raise self._error(
                 f"operator {index} {name} gives {output.values:,} values in the shape "
@@ -679,12 +684,14 @@ class _Walk:
 
     def _check_input(self, tensor: _Tensor, operators: int) -> None:
         """Refuse an input that no window of int8, or of what becomes int8, fits into."""
-        quantized = operators > 0 and self._name(self._subgraph.Operators(0)) == "QUANTIZE"
+        name = self._name(self._subgraph.Operators(0)) if operators else ""
+        quantized = name == "QUANTIZE"
+        first = f", and operator 0 {name} computes with it" if name else ""
         if tensor.type == tflite.TensorType.FLOAT32 and not quantized:
             raise self._error(
-                "its input is float; a model with int8 weights, activations and input is needed: "
-                "convert with full-integer quantization and inference_input_type = tf.int8 "
-                "(`shelfcast quantize` does it for a project)."
+                f"its input is float{first}; a model with int8 weights, activations and input is "
+                "needed: convert with full-integer quantization, or give the Keras file itself, "
+                "which shelfcast quantizes."
             )
         if tensor.type != tflite.TensorType.INT8 and not (quantized and tensor.type in _END_TYPES):
             raise self._error(
