@@ -174,9 +174,9 @@ def test_an_unsupported_operator_is_named_with_its_index(tmp_path):
 
 def test_a_bidirectional_layer_is_refused_with_the_reason(tmp_path):
     assert refusal(tmp_path, chain(BuiltinOperator.BIDIRECTIONAL_SEQUENCE_LSTM)) == (
-        "operator 0 is BIDIRECTIONAL_SEQUENCE_LSTM: a backward layer (Bidirectional) needs the whole window before "
-        "its first output, so nothing can be fed day by day. Train LSTM layers that only go "
-        "forward."
+        "operator 0 is BIDIRECTIONAL_SEQUENCE_LSTM: a backward layer (Bidirectional) needs the "
+        "whole window before its first output, so nothing can be fed day by day. Train LSTM layers "
+        "that only go forward."
     )
 
 

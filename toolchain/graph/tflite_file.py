@@ -72,8 +72,8 @@ _LAST_STEP = (
     "Pick the last step alone (return_sequences=False), or let the dense layers read all steps."
 )
 _FORWARD = (
-    "a backward layer (Bidirectional) needs the whole window before its first output, so nothing can be fed day by "
-    "day. Train LSTM layers that only go forward"
+    "a backward layer (Bidirectional) needs the whole window before its first output, so nothing "
+    "can be fed day by day. Train LSTM layers that only go forward"
 )
 _ONE_PATH = (
     "only a chain of layers is supported. Give the network one path (several outputs are the units "
