@@ -126,6 +126,17 @@ def test_a_model_for_other_windows_is_refused_with_both_shapes(shell) -> None:
 
 
 @pytest.mark.full
+def test_a_keras_file_is_exported_as_a_library(shell) -> None:
+    write_keras(shell.folder / "theirs.h5", keras_3=False)
+    np.save(shell.folder / "days.npy", np.random.default_rng(1).normal(0, 1, (40, 14, 1)))
+
+    result = shell.run("export", "theirs.h5", "--representative", "days.npy", "--json")
+
+    assert result.returncode == 0, result.stderr
+    assert (shell.folder / "theirs_forecast/src/theirs_forecast.h").is_file()
+
+
+@pytest.mark.full
 def test_verbs_go_on_from_each_other_with_a_model_file(shell) -> None:
     path = shell.folder / "theirs.tflite"
     path.write_bytes(write_forecaster(Recipe(hidden=(6,), steps=5)))

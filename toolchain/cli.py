@@ -316,7 +316,8 @@ def export(
     source: Annotated[
         Path,
         typer.Argument(
-            metavar="[MODEL|PROJECT]", help="A .tflite file; a shelfcast.toml, or its folder."
+            metavar="[MODEL|PROJECT]",
+            help="A .tflite, .keras or .h5 file, or a SavedModel; a shelfcast.toml, or its folder.",
         ),
     ] = HERE,
     form: Annotated[
@@ -339,6 +340,7 @@ def export(
         typer.Option("--name", help="What its symbols begin with. Default: the model's name."),
     ] = None,
     profile: BuildProfile = None,
+    representative: Representative = None,
     as_json: Json = False,
 ) -> None:
     """Write the forecaster as a library for a firmware that is there already.
@@ -349,7 +351,7 @@ def export(
     console = Console(as_json=as_json)
     result = pipeline.export(
         source, form, console.report, run=run, boards=boards, board=board, core=core,
-        profile=profile, name=name, out=out,
+        profile=profile, name=name, out=out, representative=representative,
     )  # fmt: skip
     console.result(
         {**asdict(result), "folder": str(result.folder), "format": form},

@@ -908,10 +908,11 @@ def export(
     profile: Profile | None = None,
     name: str | None = None,
     out: Path | None = None,
+    representative: Path | None = None,
 ) -> Exported:
     """Write a model, or a project's, as a library for somebody else's firmware.
 
-    Without a board or a core, the library runs on any.
+    Without a board or a core, the library runs on any. A Keras file is taken in first.
 
     Raises:
         InputError: no such model, project, board or core; a bad name; a folder with other files.
@@ -933,8 +934,12 @@ def export(
         target, usual = target_of(cores[found.core]), profile or usual_profile(found)
     elif core is not None:
         target = target_of(cores[core])
-    if source.suffix == ".tflite":
+    if is_model(source):
         path, words, limit, verdicts = source, source.stem, NO_CLIP, None
+        if is_float(source):
+            job = open_job(source, run=run, boards=folder, representative=representative)
+            import_model(job, report)
+            path = job.run.model
     else:
         project = read_project(source)
         verdicts = RunFolder(run or Path("runs") / project.name)
