@@ -246,22 +246,26 @@ def inspect(
 
     Of a model that cannot be deployed: which operator, why, and how to convert instead.
     """
-    if is_float(model):
-        from toolchain.network.keras_file import read_shapes
-        from toolchain.network.show import describe as describe_float
-        from toolchain.network.show import to_json as float_json
-
-        network = read_shapes(model)
-        Console(as_json=as_json).result(float_json(network), describe_float(network, model.name))
-        return
     from toolchain.graph.show import describe, describe_boards, to_json
 
-    graph = pipeline.inspect(model, oracle)
-    fits = pipeline.boards_for(graph, boards or boards_dir())
-    Console(as_json=as_json).result(
-        {**to_json(graph), "boards": {board.name: why is None for board, why in fits}},
-        describe(graph, model.name) + "\n" + describe_boards([(it.name, why) for it, why in fits]),
-    )
+    if is_float(model):
+        from toolchain.network.keras_shapes import read_shapes
+        from toolchain.network.show import describe as describe_float
+        from toolchain.network.show import to_json as float_json
+        from toolchain.network.sized import sized
+
+        network = read_shapes(model)
+        values, text = float_json(network), describe_float(network, model.name)
+        # Windows of any length: how much RAM they take is not known yet.
+        graph = sized(network, model.name) if network.steps is not None else None
+    else:
+        graph = pipeline.inspect(model, oracle)
+        values, text = to_json(graph), describe(graph, model.name)
+    if graph is not None:
+        fits = pipeline.boards_for(graph, boards or boards_dir())
+        values["boards"] = {board.name: why is None for board, why in fits}
+        text += "\n" + describe_boards([(board.name, why) for board, why in fits])
+    Console(as_json=as_json).result(values, text)
 
 
 @app.command()
@@ -326,7 +330,8 @@ def export(
     source: Annotated[
         Path,
         typer.Argument(
-            metavar="[MODEL|PROJECT]", help="A .tflite file; a shelfcast.toml, or its folder."
+            metavar="[MODEL|PROJECT]",
+            help="A .tflite, .keras or .h5 file, or a SavedModel; a shelfcast.toml, or its folder.",
         ),
     ] = HERE,
     form: Annotated[
@@ -349,6 +354,7 @@ def export(
         typer.Option("--name", help="What its symbols begin with. Default: the model's name."),
     ] = None,
     profile: BuildProfile = None,
+    representative: Representative = None,
     as_json: Json = False,
 ) -> None:
     """Write the forecaster as a library for a firmware that is there already.
@@ -359,7 +365,7 @@ def export(
     console = Console(as_json=as_json)
     result = pipeline.export(
         source, form, console.report, run=run, boards=boards, board=board, core=core,
-        profile=profile, name=name, out=out,
+        profile=profile, name=name, out=out, representative=representative,
     )  # fmt: skip
     console.result(
         {**asdict(result), "folder": str(result.folder), "format": form},
@@ -719,8 +725,10 @@ for verb in cli_shelf.VERBS:
 
 
 def _named(job: pipeline.Job) -> str:
-    """Return what the next verb has to be given: a model that has no project."""
-    return "" if job.bare is None else f" {shlex.quote(str(job.bare))}"
+    """Return what the next verb has to be given: a model without a project, an unusual board."""
+    words = "" if job.bare is None else f" {shlex.quote(str(job.bare))}"
+    usual = job.board.name == job.project.board.name
+    return words if usual else f"{words} --board {job.board.name}"
 
 
 def _usual_board() -> str:

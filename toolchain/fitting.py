@@ -75,7 +75,7 @@ def _float_graph(path: Path) -> Graph | None:
     """Size a float model as the integers it will be; None for other files."""
     if not is_float(path):
         return None
-    from toolchain.network.keras_file import read_shapes
+    from toolchain.network.keras_shapes import read_shapes
     from toolchain.network.sized import sized
 
     return sized(read_shapes(path), path.name)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -378,7 +379,7 @@ def train(job: Job, report: Report) -> None:
             f"{job.foreign}: is a finished model, and nothing is trained. `shelfcast import` "
             "takes it in; without network.model the project trains its own."
         )
-    _need(run.dataset, "prepare")
+    _need(job, run.dataset, "prepare")
     history = run.path / "history.json"
     inputs = {
         "code": code_version("network"),
@@ -414,8 +415,8 @@ def quantize(job: Job, report: Report) -> None:
 
     project, run = job.project, job.run
     windows = _windows_of(job)
-    _need(windows, "prepare")
-    _need(run.float_model, "train" if job.foreign is None else "import")
+    _need(job, windows, "prepare")
+    _need(job, run.float_model, "train" if job.foreign is None else "import")
     inputs = {
         "code": code_version("network", "graph"),
         "tensorflow": metadata.version("tensorflow"),
@@ -469,7 +470,7 @@ def import_model(job: Job, report: Report) -> None:
     """
     from toolchain.graph.tflite_file import load_graph
     from toolchain.network.given import refuse_other_windows, take_windows
-    from toolchain.network.keras_file import read_shapes
+    from toolchain.network.keras_shapes import read_shapes
 
     run, path = job.run, job.foreign
     if path is None:
@@ -482,10 +483,15 @@ def import_model(job: Job, report: Report) -> None:
     whole = is_float(path)
     if whole:
         network = read_shapes(path)
-        steps, features = network.steps, network.features
+        steps, features, shares = network.steps, network.features, network.shares
     else:
         graph = load_graph(path)
-        steps, features = graph.steps, graph.features
+        steps, features, shares = graph.steps, graph.features, graph.shares
+    if job.bare is None and shares:
+        raise ModelError(
+            f"{path}: its outputs are shares of 1, by a softmax, and a project's forecasts are "
+            f"units sold. Deploy it without the project: shelfcast deploy {path}"
+        )
     if job.bare is None:
         prepare(job, report)
         refuse_other_windows(path, steps, features, run.dataset)
@@ -524,7 +530,7 @@ def _rebuild(job: Job, path: Path, report: Report) -> None:
             from toolchain.network.rebuild import rebuild
 
             proof = rebuild(path, some_windows(windows), run.float_model, stage.progress)
-            record = {**asdict(proof), "words": proof.words}
+            record = {**asdict(proof), "words": proof.words, "model_sha256": sha256_of(path)}
             write_atomically(run.import_record, json.dumps(record, indent=2) + "\n")
 
         done = run.do("import", inputs, [run.float_model, run.import_record], work)
@@ -534,6 +540,8 @@ def _rebuild(job: Job, path: Path, report: Report) -> None:
 
 def _take(job: Job, path: Path, report: Report) -> None:
     """Take an integer model as it is, and keep what LiteRT forecasts with it."""
+    from toolchain.verdict.validation import load_host_forecasts
+
     run, windows = job.run, _windows_of(job)
     if job.project.validation.max_mae_loss_percent is not None:
         raise ProjectError(
@@ -558,7 +566,9 @@ def _take(job: Job, path: Path, report: Report) -> None:
             save_host_forecasts(run.host_forecasts, None, run.model, held_out(windows))
 
         done = run.do("import", inputs, [run.model, run.host_forecasts], work)
-        stage.result(f"{path.name}: taken as it is", skipped=not done)
+        without = load_host_forecasts(run.host_forecasts).litert is None
+        words = "; LiteRT does not run it, and is left out of verdicts" if without else ""
+        stage.result(f"{path.name}: taken as it is{words}", skipped=not done)
 
 
 def _windows_of(job: Job) -> Path:
@@ -831,7 +841,7 @@ def render(job: Job, report: Report) -> Path:
     _refuse_runtime(job)
     if job.foreign is not None:
         import_model(job, report)
-    _need(run.model, "quantize")
+    _need(job, run.model, "quantize")
     sources = run.sources(job.place)
     core = read_cores(job.boards)[board.core]
     inputs = {
@@ -901,7 +911,8 @@ def build(job: Job, report: Report) -> Image:
     if shelf:
         board = without_storage(board)
     sources, image = run.sources(job.place), run.image(job.place)
-    _need(sources, "render", job)
+    _need(job, sources, "render", of_board=True)
+    _refuse_another_model(job)
     core = read_cores(job.boards)[board.core]
     tflm = _find_tflm(job)
     inputs = {
@@ -975,10 +986,11 @@ def export(
     profile: Profile | None = None,
     name: str | None = None,
     out: Path | None = None,
+    representative: Path | None = None,
 ) -> Exported:
     """Write a model, or a project's, as a library for somebody else's firmware.
 
-    Without a board or a core, the library runs on any.
+    Without a board or a core, the library runs on any. A Keras file is taken in first.
 
     Raises:
         InputError: no such model, project, board or core; a bad name; a folder with other files.
@@ -1000,13 +1012,18 @@ def export(
         target, usual = target_of(cores[found.core]), profile or usual_profile(found)
     elif core is not None:
         target = target_of(cores[core])
-    if source.suffix == ".tflite":
+    if is_model(source):
         path, words, limit, verdicts = source, source.stem, NO_CLIP, None
+        if is_float(source):
+            job = open_job(source, run=run, boards=folder, representative=representative)
+            import_model(job, report)
+            path = job.run.model
     else:
         project = read_project(source)
         verdicts = RunFolder(run or Path("runs") / project.name)
         path, words, limit = verdicts.model, project.name, INPUT_LIMIT
-        _need(path, "quantize")
+        if not path.exists():
+            raise RunError(f"{path}: not there yet. `shelfcast quantize` makes it.")
     graph = load_graph(path)
     chosen = name if name is not None else usual_name(words)
     with report("export") as stage:
@@ -1022,7 +1039,8 @@ def export(
         )
         stage.result(
             f"{result.folder}: kernel {result.kernel}, {result.constant_bytes:,} bytes of "
-            f"constants, {result.state_bytes:,} of RAM for each state",
+            f"constants, {result.state_bytes:,} of RAM for each state"
+            + ("" if result.units else f"; no functions in sales units: {result.units_refused}"),
             skipped=False,
         )
     return result
@@ -1045,7 +1063,7 @@ def _verdicts(run: RunFolder, graph: Graph) -> list[Validated]:
                 windows=parity["windows"],
                 mismatches=parity["mismatches"],
                 mae=device["mae"],
-                float_mae=verdict["accuracy"]["float"]["mae"],
+                float_mae=verdict["accuracy"].get("float", {}).get("mae"),
                 wape_percent=device["wape_percent"],
                 verdict=verdict["verdict"],
             )
@@ -1061,7 +1079,8 @@ def flash_plan(job: Job) -> dict[str, Any]:
     from toolchain.device.flashers.catalog import flasher_of, plan
 
     image = job.run.image(job.place)
-    _need(image, "build", job)
+    _need(job, image, "build", of_board=True)
+    _refuse_another_model(job)
     port = None if job.port == AUTO else job.port
     steps = plan(job.board, image, port or "PORT")
     return {
@@ -1079,7 +1098,8 @@ def flash(job: Job, report: Report) -> dict[str, Any]:
     from toolchain.graph.tflite_file import load_graph
 
     image = job.run.image(job.place)
-    _need(image, "build", job)
+    _need(job, image, "build", of_board=True)
+    _refuse_another_model(job)
     graph = load_graph(job.run.model, job.project.compression.oracle)
     with report("flash") as stage:
         port = job.port
@@ -1116,14 +1136,20 @@ def validate(
     again, unless `again`. A board at a port is always asked.
     """
     run, board, settings = job.run, job.board, job.project.validation
+    if job.bare is not None and limit is not None:
+        raise ProjectError(
+            f"{job.bare}: --limit bounds errors in sales units, and a model without a project has "
+            "no sales. Leave it out, or name the model in a project."
+        )
     if job.model is not None:
         forecast_on_host(job, report)
     windows_file = _windows_of(job)
     made = "quantize" if job.foreign is None else "render"
     for path, verb in ((windows_file, "prepare" if job.foreign is None else "render"),
                        (run.model, made), (run.host_forecasts, made)):  # fmt: skip
-        _need(path, verb)
-    _need(run.image(job.place), "build", job)
+        _need(job, path, verb)
+    _need(job, run.image(job.place), "build", of_board=True)
+    _refuse_another_model(job)
     wanted = settings.model_copy(
         update={
             "windows": windows or settings.windows,
@@ -1274,12 +1300,30 @@ def _link(port: str | None) -> Literal["emulator", "socket", "serial"]:
     return "socket" if "://" in port else "serial"
 
 
-def _need(path: Path, verb: str, job: Job | None = None) -> None:
-    """Refuse to begin before the stage that makes `path` is done, for a job's board if any."""
+def _need(job: Job, path: Path, verb: str, *, of_board: bool = False) -> None:
+    """Refuse to begin before the stage that makes `path` is done, for the job's board or for all."""
     if not path.exists():
-        words = f" --board {job.board.name}" if job is not None else ""
-        words += " --runtime tflm" if job is not None and job.runtime == "tflm" else ""
+        words = f" {shlex.quote(str(job.bare))}" if job.bare is not None else ""
+        words += f" --board {job.board.name}" if of_board else ""
+        words += f" --runtime {job.runtime}" if of_board and job.runtime != "engine" else ""
         raise RunError(f"{path}: not there yet. `shelfcast {verb}{words}` makes it.")
+
+
+def _refuse_another_model(job: Job) -> None:
+    """Refuse a finished model that is not the one the run folder was made from."""
+    path, run = job.foreign, job.run
+    if path is None or not path.exists():
+        return
+    if is_float(path):
+        taken = json.loads(run.import_record.read_text(encoding="utf-8")).get("model_sha256")
+    else:
+        taken = sha256_of(run.model)
+    if sha256_of(path) != taken:
+        raise RunError(
+            f"{path}: is another model than the one that {run.path} was made from. `shelfcast "
+            f"deploy{'' if job.bare is None else ' ' + shlex.quote(str(path))}` takes it in, or "
+            "name another folder with --run."
+        )
 
 
 def _describe_training(project: Project, history: Path) -> str:

@@ -9,10 +9,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from recipes import ALL
+from tflite_writer import Recipe
 
 from toolchain.graph import reference
 from toolchain.graph.constants import lstm_constants
 from toolchain.graph.fixed_point import quantize_multiplier
+
+OWN = {
+    "many shares": Recipe(
+        hidden=(9,), dense=(60,), then=("softmax",), whole_sequence=True, output_scale=0.1,
+        weight_scale=0.008,
+    ),
+}  # fmt: skip
+"""Recipes for a trap that needs thousands of rows to be seen."""
 
 TRAPS = {
     "one rounding instead of two": (
@@ -94,6 +103,15 @@ TRAPS = {
     "two steps to the inverse of the sum": (
         "engine/softmax.c", "uint8_t left = 3;", "uint8_t left = 1;", "steep softmax",
     ),
+    "exponentials cut off, not rounded, before they are summed": (
+        "engine/softmax.c",
+        "((uint32_t)exponentials[largest - *value] + (UINT32_C(1) << 11)) >> 12",
+        "(uint32_t)exponentials[largest - *value] >> 12", "many shares",
+    ),
+    "an exponent past the integer bits comes round again": (
+        "engine/softmax.c", "exponentials[largest - *values]",
+        "exponentials[(largest - *values) % 80]", "softmax past its cut-off",
+    ),
     "a share of 1 wraps": (
         "engine/softmax.c", "(rounded > 255 ? INT32_C(255) : (int32_t)rounded)",
         "(int32_t)rounded", "one share",
@@ -111,7 +129,7 @@ HEAD = ("engine/dense.c", "engine/softmax.c")
 @pytest.mark.parametrize("name", TRAPS)
 def test_a_sprung_trap_is_seen(name, make_graph, make_windows, compile_mutant):
     file, right, wrong, recipe = TRAPS[name]
-    graph = make_graph(ALL[recipe])
+    graph = make_graph({**ALL, **OWN}[recipe])
     windows = make_windows(graph, 300)
 
     def spring(folder):

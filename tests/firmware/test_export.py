@@ -264,6 +264,16 @@ def test_a_model_whose_steps_are_too_wide_has_no_functions_in_units(
     assert "scale of 3 deviations" in (tmp_path / "library/README.md").read_text()
 
 
+def test_a_softmax_has_no_functions_in_units(make_graph: MakeGraph, tmp_path: Path) -> None:
+    graph = make_graph(Recipe(hidden=(4,), steps=5, dense=(3,), then=("softmax",)))
+    words = "its outputs are shares of 1, by a softmax, and no units sold"
+    exported = export(graph, "make", "shop", tmp_path / "library")
+    assert (exported.units, exported.units_refused) == (False, words)
+    _run("make", "-s", "-C", tmp_path / "library", "example")
+    assert "0 values differ" in _run(tmp_path / "library/build/example")
+    assert f"Left out: {words}.\n" in (tmp_path / "library/README.md").read_text()
+
+
 def test_a_kernel_that_needs_flags_is_not_given_to_arduino(
     make_graph: MakeGraph, tmp_path: Path
 ) -> None:

@@ -33,7 +33,7 @@ SEEDS = [
         Recipe(hidden=(3,), steps=4),
         Recipe(hidden=(4, 3), features=2, steps=5, dense=(3,), then=("softmax",), flat_input=True),
         Recipe(hidden=(5,), steps=3, whole_sequence=True, dense=(2, 2), then=("tanh", "sigmoid"),
-               per_channel=True, float_input=True, float_output=True),
+               per_channel=True, input_type="float32", output_type="uint8"),
         *(random_graph(number, small=True) for number in range(5)),
     )
 ]  # fmt: skip

@@ -16,7 +16,11 @@ from toolchain.graph.fixed_point import quantize_multiplier
 from toolchain.graph.tflite_file import load_graph, parse_graph
 
 GOLDEN = Path(os.environ.get("SHELFCAST_GOLDEN", "golden"))
-"""Where lstm<H>.tflite and golden<H>.npz lie, made by the TFLite Micro that multiplies singles."""
+"""Where lstm<H>.tflite and golden<H>.npz lie.
+
+`y` has forecasts of windows in which both kinds of TFLite Micro agree, each after a reset, and
+`y_carry` those of the pinned one, which multiplies in double, with the state carried over.
+"""
 
 
 def single(*factors: float) -> float:
@@ -69,15 +73,28 @@ def test_the_two_forecast_differently_now_and_then(make_windows):
     assert (mine.outputs != theirs.outputs).sum() <= differ.sum()
 
 
-@pytest.mark.parametrize("hidden", [16, 32, 64])
-def test_float32_gives_the_golden_forecasts_of_that_tflite_micro(hidden):
+def golden_of(hidden, rule):
+    """Return a model and its windows, forecasts after a reset, and forecasts without one."""
     model = GOLDEN / f"lstm{hidden}.tflite"
     if not model.exists():
         pytest.skip(f"{model} is not here; SHELFCAST_GOLDEN names the folder that has it")
-    graph = load_graph(model, "float32")
+    graph = load_graph(model, rule)
     with np.load(GOLDEN / f"golden{hidden}.npz") as golden:
         windows = golden["X"].reshape(-1, graph.steps, graph.features)
-        fresh, carried = golden["y"], golden["y_carry"]
+        return graph, windows, golden["y"].tolist(), golden["y_carry"].tolist()
+
+
+@pytest.mark.parametrize("rule", ["double", "float32"])
+@pytest.mark.parametrize("hidden", [16, 32, 64])
+def test_golden_forecasts_after_a_reset(hidden, rule):
+    graph, windows, fresh, _ = golden_of(hidden, rule)
+
+    assert reference.run(graph, windows).outputs[:, 0].tolist() == fresh
+
+
+@pytest.mark.parametrize("hidden", [16, 32, 64])
+def test_golden_forecasts_with_the_state_carried_over(hidden):
+    graph, windows, _, carried = golden_of(hidden, "double")
     state = reference.zero_state(graph, 1)
     on = []
     for window in windows:
@@ -85,5 +102,4 @@ def test_float32_gives_the_golden_forecasts_of_that_tflite_micro(hidden):
         state = forecast.state
         on.append(int(forecast.outputs[0, 0]))
 
-    assert reference.run(graph, windows).outputs[:, 0].tolist() == fresh.tolist()
-    assert on == carried.tolist()
+    assert on == carried

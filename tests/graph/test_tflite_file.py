@@ -4,7 +4,7 @@ import contextlib
 
 import numpy as np
 import pytest
-from tflite import BuiltinOperator
+from tflite import BuiltinOperator, TensorType
 from tflite_writer import ModelWriter, Recipe, dense_options, lstm_options, write_forecaster
 
 from toolchain.errors import ModelError
@@ -95,9 +95,18 @@ def test_no_flipped_byte_ends_in_a_traceback(tmp_path):
 
 def test_a_float_model(tmp_path):
     assert refusal(tmp_path, chain(BuiltinOperator.RESHAPE, kind=np.float32)) == (
-        "its input is float; a model with int8 weights, activations and input is needed: convert "
-        "with full-integer quantization and inference_input_type = tf.int8 (`shelfcast quantize` "
-        "does it for a project)."
+        "its input is float, and operator 0 RESHAPE computes with it; a model with int8 weights, "
+        "activations and input is needed: convert with full-integer quantization, or give the "
+        "Keras file itself, which shelfcast quantizes."
+    )
+
+
+def test_no_quantization_helps_against_an_unsupported_operator(tmp_path):
+    content = chain(BuiltinOperator.RESHAPE, BuiltinOperator.CONV_2D, kind=np.float32)
+
+    assert refusal(tmp_path, content) == (
+        "operator 1 is CONV_2D: only LSTM and dense layers are supported. Train without "
+        "convolutions."
     )
 
 
@@ -109,8 +118,8 @@ def test_float_inside_an_integer_shell(tmp_path):
 
     assert refusal(tmp_path, writer.finish([source], [middle])) == (
         "operator 0 RESHAPE computes in float; a model with int8 weights, activations and input is "
-        "needed: convert with full-integer quantization (`shelfcast quantize` does it for a "
-        "project)."
+        "needed: convert with full-integer quantization, or give the Keras file itself, which "
+        "shelfcast quantizes."
     )
 
 
@@ -165,9 +174,9 @@ def test_an_unsupported_operator_is_named_with_its_index(tmp_path):
 
 def test_a_bidirectional_layer_is_refused_with_the_reason(tmp_path):
     assert refusal(tmp_path, chain(BuiltinOperator.BIDIRECTIONAL_SEQUENCE_LSTM)) == (
-        "operator 0 is BIDIRECTIONAL_SEQUENCE_LSTM: a backward layer needs the whole window before "
-        "its first output, so nothing can be fed day by day. Train LSTM layers that only go "
-        "forward."
+        "operator 0 is BIDIRECTIONAL_SEQUENCE_LSTM: a backward layer (Bidirectional) needs the "
+        "whole window before its first output, so nothing can be fed day by day. Train LSTM layers "
+        "that only go forward."
     )
 
 
@@ -207,8 +216,19 @@ def test_bytes_without_a_sign_at_the_input(tmp_path):
     writer.operator(BuiltinOperator.QUANTIZE, [source], [target])
 
     assert refusal(tmp_path, writer.finish([source], [target])) == (
-        "its input is INT32; INT8 is needed. Convert with inference_input_type = tf.int8 or "
-        "tf.float32."
+        "its input is INT32; INT8 is needed, or UINT8 or float that a QUANTIZE makes INT8. "
+        "Convert with inference_input_type = tf.int8, tf.uint8 or tf.float32."
+    )
+
+
+def test_several_outputs(tmp_path):
+    writer = ModelWriter()
+    source, low, high = (writer.tensor((1, 4, 1), np.int8, scale=0.1) for _ in range(3))
+
+    assert refusal(tmp_path, writer.finish([source], [low, high])) == (
+        "has 1 inputs and 2 outputs; one of each is needed. Put features side by side in one "
+        "input, and forecasts (days, quantiles) into the units of one dense layer: the weights of "
+        "several heads, side by side, are those of one."
     )
 
 
@@ -233,14 +253,46 @@ def test_weights_around_a_zero_point(tmp_path):
 
 
 def test_real_values_at_both_ends_are_seen(make_graph):
-    graph = make_graph(Recipe(float_input=True, float_output=True))
+    graph = make_graph(Recipe(input_type="float32", output_type="float32"))
 
-    assert graph.float_input
-    assert graph.float_output
+    assert (graph.input_type, graph.output_type) == ("float32", "float32")
     assert [it.name for it in graph.operators][:: len(graph.operators) - 1] == [
         "QUANTIZE",
         "DEQUANTIZE",
     ]
+
+
+def test_unsigned_ends_are_the_int8_values_with_128_added(make_graph):
+    signed = make_graph(Recipe(seed=3))
+    graph = make_graph(Recipe(seed=3, input_type="uint8", output_type="uint8"))
+
+    assert (graph.input_type, graph.output_type) == ("uint8", "uint8")
+    assert (graph.input, graph.output) == (signed.input, signed.output)
+    values = np.array([[-128, -1, 127]], np.int8)
+    assert graph.as_taken(values).tolist() == [[0, 127, 255]]
+    assert graph.from_given(graph.as_taken(values)).tolist() == values.tolist()
+
+
+@pytest.mark.parametrize(
+    ("end", "change", "words"),
+    [
+        (0, {"scales": [0.03]}, "operator 0 QUANTIZE rescales: uint8 has scale 0.03 and zero"),
+        (-1, {"zero_points": [7]}, "operator 4 QUANTIZE rescales: uint8 has scale 0.01 and zero "),
+        (0, {"type": TensorType.INT16}, "its input is INT16; INT8 is needed, or UINT8 or float"),
+        (-1, {"type": TensorType.INT16}, "operator 4 QUANTIZE changes INT8 to INT16; only float"),
+    ],
+)
+def test_other_types_and_steps_at_the_ends_are_refused(tmp_path, monkeypatch, end, change, words):
+    finish = ModelWriter.finish
+
+    def changed(writer, inputs, outputs):
+        writer.tensors[(inputs[0], outputs[0])[end]].update(change)
+        return finish(writer, inputs, outputs)
+
+    monkeypatch.setattr(ModelWriter, "finish", changed)
+    content = write_forecaster(Recipe(input_type="uint8", output_type="uint8"))
+
+    assert refusal(tmp_path, content).startswith(words)
 
 
 def test_the_time_may_come_first(make_graph):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,8 @@ import pytest
 from toolchain.errors import ModelError
 from toolchain.network.float_network import LstmLayer
 from toolchain.network.keras_config import network_of, read_chain
-from toolchain.network.keras_file import read_network, read_shapes
+from toolchain.network.keras_file import read_network
+from toolchain.network.keras_shapes import read_shapes
 from toolchain.network.rebuild import LIMIT, main
 
 STEPS, FEATURES = 6, 2
@@ -226,17 +228,39 @@ def test_a_damaged_file_is_a_network_or_one_clear_error(files, tmp_path, kind) -
     content = (files(scaled_and_stacked) / kind).read_bytes()
     path, rng, refused = tmp_path / kind, np.random.default_rng(9), 0
 
-    for _ in range(1000):
+    for _ in range(100):
         damaged = bytearray(content)
         for place in rng.integers(0, len(content), 8):
             damaged[place] = rng.integers(0, 256)
         path.write_bytes(damaged)
         try:
-            read_network(path)
+            read_shapes(path)
         except ModelError as error:
             refused += "\n" not in str(error)
 
-    assert refused > 100
+    assert refused > 10
+
+
+def test_a_file_that_ends_its_reader_is_one_clear_error(tmp_path) -> None:
+    crash = (sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+
+    with pytest.raises(ModelError) as caught:
+        read_shapes(tmp_path / "theirs.h5", reader=crash)
+
+    assert str(caught.value) == (
+        "theirs.h5: damaged: what reads it ended with SIGSEGV. Save or copy it again."
+    )
+
+
+@pytest.mark.parametrize("kind", ["keras2.h5", "keras3.keras"])
+def test_a_network_comes_whole_from_the_process_that_reads_it(files, kind) -> None:
+    path = files(scaled_and_stacked) / kind
+
+    network, wanted = read_shapes(path), read_network(path)
+
+    assert (network.steps, network.features) == (wanted.steps, wanted.features)
+    assert [type(it) for it in network.layers] == [type(it) for it in wanted.layers]
+    assert np.array_equal(network.layers[0].kernel, wanted.layers[0].kernel)
 
 
 def test_weights_of_another_shape_are_refused(files, tmp_path) -> None:

@@ -88,6 +88,13 @@ def test_several_outputs_are_the_days_ahead(make_graph):
     np.testing.assert_allclose(ahead / 65_536, np.maximum(exact, 0), atol=1e-4)
 
 
+def test_a_head_that_gives_shares_is_refused(make_graph):
+    graph = make_graph(Recipe(hidden=(4,), steps=3, dense=(2,), then=("softmax",)))
+
+    with pytest.raises(ModelError, match="gives shares of 1, by a softmax"):
+        shelf_model(graph, ("units",))
+
+
 def test_a_head_that_reads_whole_windows_is_refused(make_graph):
     graph = make_graph(Recipe(hidden=(4,), steps=3, whole_sequence=True))
 

@@ -34,10 +34,17 @@ def oracle(content: bytes, windows: np.ndarray, resets: Iterable[bool]) -> np.nd
 
 
 def as_taken(graph: Graph, windows: np.ndarray) -> np.ndarray:
-    """Turn int8 windows into what the file takes: real values where a QUANTIZE is first."""
-    return graph.input.dequantize_as_operator(windows) if graph.float_input else windows
+    """Turn int8 windows into what the file takes: real values or uint8 where a QUANTIZE is first.
+
+    Written once more, and not `Graph.as_taken`, which this tests.
+    """
+    if graph.input_type == "uint8":
+        return (windows.astype(int) + 128).astype(np.uint8)
+    return graph.input.dequantize_as_operator(windows) if graph.input_type != "int8" else windows
 
 
 def as_given(graph: Graph, outputs: np.ndarray) -> np.ndarray:
-    """Turn int8 outputs into what the file gives: real values where a DEQUANTIZE is last."""
-    return graph.output.dequantize_as_operator(outputs) if graph.float_output else outputs
+    """Turn int8 outputs into what the file gives: real values, or uint8."""
+    if graph.output_type == "uint8":
+        return (outputs.astype(int) + 128).astype(np.uint8)
+    return graph.output.dequantize_as_operator(outputs) if graph.output_type != "int8" else outputs

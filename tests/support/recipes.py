@@ -35,6 +35,9 @@ HEADS = {
     "steep softmax": Recipe(
         hidden=(9,), steps=6, dense=(4,), then=("softmax",), weight_scale=0.02, output_scale=0.4
     ),
+    "softmax past its cut-off": Recipe(
+        hidden=(9,), steps=6, dense=(5,), then=("softmax",), weight_scale=0.1, output_scale=0.4
+    ),
     "tanh and sigmoid": Recipe(
         hidden=(10,), dense=(6, 4), then=("tanh", "sigmoid"), weight_scale=0.01, output_scale=0.04
     ),
@@ -51,7 +54,10 @@ HEADS = {
     ),
     "flat input": Recipe(hidden=(6,), features=3, steps=5, flat_input=True),
     "real values at both ends": Recipe(
-        hidden=(6,), steps=5, dense=(3,), float_input=True, float_output=True
+        hidden=(6,), steps=5, dense=(3,), input_type="float32", output_type="float32"
+    ),
+    "unsigned at both ends": Recipe(
+        hidden=(6,), steps=5, dense=(3,), input_type="uint8", output_type="uint8"
     ),
     "many features": Recipe(hidden=(5,), features=256, steps=3, weight_scale=0.001),
 }  # fmt: skip

@@ -17,6 +17,7 @@ from tflite import ActivationFunctionType, BuiltinOperator, BuiltinOptions, Tens
 
 TYPES = {
     np.dtype(np.int8): TensorType.INT8,
+    np.dtype(np.uint8): TensorType.UINT8,
     np.dtype(np.int16): TensorType.INT16,
     np.dtype(np.int32): TensorType.INT32,
     np.dtype(np.float32): TensorType.FLOAT32,
@@ -269,8 +270,10 @@ class Recipe:
     time_major: bool = False
     flat_input: bool = False
     """The input is (1, steps * features), and reshaped."""
-    float_input: bool = False
-    float_output: bool = False
+    input_type: str = "int8"
+    """Or "float32" or "uint8", which a QUANTIZE makes int8."""
+    output_type: str = "int8"
+    """Or "float32" by a DEQUANTIZE, or "uint8" by a QUANTIZE."""
 
 
 def write_forecaster(recipe: Recipe) -> bytes:
@@ -308,8 +311,11 @@ def write_forecaster(recipe: Recipe) -> bytes:
 
     shape: tuple[int, ...] = (1, recipe.steps * size) if recipe.flat_input else sequence(size)
     source = current = writer.tensor(shape, np.int8, scale=scale, zero_point=zero)
-    if recipe.float_input:
-        source = writer.tensor(shape, np.float32)
+    if recipe.input_type != "int8":
+        if recipe.input_type == "float32":
+            source = writer.tensor(shape, np.float32)
+        else:
+            source = writer.tensor(shape, np.uint8, scale=scale, zero_point=zero + 128)
         writer.operator(BuiltinOperator.QUANTIZE, [source], [current])
     if recipe.flat_input:
         wanted = writer.tensor((3,), np.int32, data=np.array(sequence(size)))
@@ -375,8 +381,13 @@ def write_forecaster(recipe: Recipe) -> bytes:
             options = softmax_options(recipe.beta) if code == BuiltinOperator.SOFTMAX else None
             writer.operator(code, [current], [output], options)
             current = output
-    if recipe.float_output:
-        output = writer.tensor(writer.tensors[current]["shape"], np.float32)
+    shape = writer.tensors[current]["shape"]
+    if recipe.output_type == "float32":
+        output = writer.tensor(shape, np.float32)
         writer.operator(BuiltinOperator.DEQUANTIZE, [current], [output])
+        current = output
+    elif recipe.output_type == "uint8":
+        output = writer.tensor(shape, np.uint8, scale=scale, zero_point=zero + 128)
+        writer.operator(BuiltinOperator.QUANTIZE, [current], [output])
         current = output
     return writer.finish([source], [current])

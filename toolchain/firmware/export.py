@@ -105,7 +105,8 @@ class Validated:
     windows: int
     mismatches: int
     mae: float
-    float_mae: float
+    float_mae: float | None
+    """None: the model came without a float network."""
     wape_percent: float | None
     verdict: str
 
@@ -121,6 +122,8 @@ class Exported:
     state_bytes: int
     units: bool
     """Whether it has functions in sales units."""
+    units_refused: str
+    """Why it has none; empty where it has them."""
 
 
 def target_of(core: Core) -> Target:
@@ -219,6 +222,7 @@ def export(
         constant_bytes=constant_bytes(model),
         state_bytes=model.state.bytes,
         units=units is not None,
+        units_refused=refused,
     )
 
 
@@ -265,6 +269,8 @@ def _refuse_other(out: Path) -> None:
 
 def _units(graph: Graph, limit: float) -> tuple[dict[str, Any] | None, str]:
     """Return the formats of sales units, or why the model's values have none."""
+    if graph.shares:
+        return None, "its outputs are shares of 1, by a softmax, and no units sold"
     try:
         forms = {
             "input": units_format(graph.input, limit),

@@ -96,8 +96,8 @@ class Kernel:
     """What `layer->constants` holds, as int32."""
     defines: Callable[[Sequence[LstmConstants]], dict[str, int]]
     """Macros of config.h: what holds for all layers of a model, for the C file to count on."""
-    scratch_bytes: Callable[[int, int], int]
-    """RAM for a step, given inputs and hidden size."""
+    scratch_bytes: Callable[[Sequence[int], Sequence[int]], int]
+    """RAM for a step of any layer, given the inputs and the hidden size of each."""
     refuses: Callable[[LstmConstants], str | None]
     """Why the kernel cannot compute a layer exactly; None when it can."""
     cost: Cost
@@ -111,6 +111,15 @@ class Kernel:
     """Instructions per unit of a layer that its numbers add to `cost`."""
     otherwise: Kernel | None = None
     """The kernel for models that this one refuses; None for the portable one."""
+
+
+def largest(of_layer: Callable[[int, int], int]) -> Callable[[Sequence[int], Sequence[int]], int]:
+    """Return `scratch_bytes` where a layer's need does not depend on the others'.
+
+    >>> largest(lambda inputs, hidden: inputs + hidden)([1, 8], [8, 4])
+    12
+    """
+    return lambda inputs, hidden: max(map(of_layer, inputs, hidden))
 
 
 def even(count: int) -> int:

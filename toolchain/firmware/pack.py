@@ -330,7 +330,7 @@ def _between_sizes(graph: Graph) -> list[int]:
 def _lay_out_state(graph: Graph, kernel: Kernel) -> StateLayout:
     hidden = sum(graph.hidden_sizes)
     inputs = [graph.features, *graph.hidden_sizes[:-1]]
-    scratch = max(map(kernel.scratch_bytes, inputs, graph.hidden_sizes))
+    scratch = kernel.scratch_bytes(inputs, graph.hidden_sizes)
     between_sizes = _between_sizes(graph)
     between = max(between_sizes, default=0)
     sequence = graph.head_size if graph.whole_sequence else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from toolchain.graph.types import Graph
+from toolchain.graph.types import Graph, Quantization
 from toolchain.table import aligned
 
 
@@ -22,8 +22,8 @@ def to_json(graph: Graph) -> dict[str, Any]:
         "whole_sequence": graph.whole_sequence,
         "input": vars(graph.input),
         "output": vars(graph.output),
-        "float_input": graph.float_input,
-        "float_output": graph.float_output,
+        "input_type": graph.input_type,
+        "output_type": graph.output_type,
         "oracle": graph.oracle,
         "macs": graph.macs,
         "operators": [
@@ -65,7 +65,7 @@ def describe(graph: Graph, name: str) -> str:
             "",
             aligned([head, *rows], words={1, 2}),
             "",
-            f"input: real = {graph.input.scale:.6g} * (int8 - {graph.input.zero_point}); "
+            f"input: {_real(graph.input)}; "
             f"{graph.macs:,} multiply-accumulates a forecast; deployable",
             *_ends(graph),
         ]
@@ -81,18 +81,26 @@ def describe_boards(boards: Sequence[tuple[str, str | None]]) -> str:
 
 
 def _ends(graph: Graph) -> list[str]:
-    """Say what a device has instead of the real values at the ends of the file."""
-    ends = [
-        words
-        for words, there in (("QUANTIZE", graph.float_input), ("DEQUANTIZE", graph.float_output))
-        if there
-    ]
+    """Say what a device has instead of the real values, or uint8, at the ends of the file."""
+    types = {"input": graph.input_type, "output": graph.output_type}
+    ends = [f"{kind} at the {end}" for end, kind in types.items() if kind != "int8"]
     if not ends:
         return []
+    flipped = ", 128 less than the uint8" if "uint8" in types.values() else ""
     return [
-        f"{' and '.join(ends)}: real values in the file, int8 on a device; its `hello` has the "
-        f"scales. Output: real = {graph.output.scale:.6g} * (int8 - {graph.output.zero_point})"
+        f"{' and '.join(ends)} in the file, int8 on a device{flipped}; its `hello` has the "
+        f"scales. Output: {_real(graph.output)}"
     ]
+
+
+def _real(values: Quantization) -> str:
+    """Say what an integer stands for.
+
+    >>> _real(Quantization(0.5, -18))
+    'real = 0.5 * (int8 + 18)'
+    """
+    sign = "-" if values.zero_point >= 0 else "+"
+    return f"real = {values.scale:.6g} * (int8 {sign} {abs(values.zero_point)})"
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -26,6 +26,7 @@ from toolchain.graph.layout import Layout, Node, Tensor
 from toolchain.graph.types import (
     Activation,
     Dense,
+    EndType,
     Graph,
     Lstm,
     Nonlinearity,
@@ -43,6 +44,7 @@ _TYPE_NAMES: dict[int, str] = {
 }
 _NUMPY_TYPES: dict[int, np.dtype[Any]] = {
     tflite.TensorType.INT8: np.dtype("i1"),
+    tflite.TensorType.UINT8: np.dtype("u1"),
     tflite.TensorType.INT16: np.dtype("<i2"),
     tflite.TensorType.INT32: np.dtype("<i4"),
 }
@@ -58,6 +60,11 @@ _ACTIVATIONS: dict[int, Activation] = {
     tflite.ActivationFunctionType.RELU6: "relu6",
     tflite.ActivationFunctionType.RELU_N1_TO_1: "relu_n1_to_1",
 }
+_END_TYPES: dict[int, EndType] = {
+    tflite.TensorType.INT8: "int8",
+    tflite.TensorType.UINT8: "uint8",
+    tflite.TensorType.FLOAT32: "float32",
+}
 _MAX_TENSORS = 20_000
 """More than any forecaster has; a damaged file may claim billions."""
 _MAX_VALUES = 1 << 24
@@ -72,8 +79,8 @@ _LAST_STEP = (
     "Pick the last step alone (return_sequences=False), or let the dense layers read all steps."
 )
 _FORWARD = (
-    "a backward layer needs the whole window before its first output, so nothing can be fed day by "
-    "day. Train LSTM layers that only go forward"
+    "a backward layer (Bidirectional) needs the whole window before its first output, so nothing "
+    "can be fed day by day. Train LSTM layers that only go forward"
 )
 _ONE_PATH = (
     "only a chain of layers is supported. Give the network one path (several outputs are the units "
@@ -211,8 +218,8 @@ class _Walk:
     whole_sequence: bool = False
     source: Quantization | None = None
     """Of the integers that the first layer reads."""
-    float_input: bool = False
-    float_output: bool = False
+    ended: str = ""
+    """The operator that gave the last values another type: it has to be the last."""
 
     def graph(self) -> Graph:
         """Walk the file."""
@@ -226,14 +233,22 @@ class _Walk:
             raise self._error(f"claims {counts[0]:,} tensors and {counts[1]:,} operators: damaged.")
         ends = (self._subgraph.InputsLength(), self._subgraph.OutputsLength())
         if ends != (1, 1):
-            raise self._error(f"has {ends[0]} inputs and {ends[1]} outputs; one of each is needed.")
+            raise self._error(
+                f"has {ends[0]} inputs and {ends[1]} outputs; one of each is needed. Put features "
+                "side by side in one input, and forecasts (days, quantiles) into the units of one "
+                "dense layer: the weights of several heads, side by side, are those of one."
+            )
         self._refuse_loops()
+        for index in range(counts[1]):
+            # Before what could be mended: no quantization helps against a convolution.
+            if (name := self._name(self._subgraph.Operators(index))) not in self._handlers:
+                raise self._unsupported(name, index)
         source = self._tensor(self._subgraph.Inputs(0))
         self._check_input(source, counts[1])
         current = source
         for index in range(counts[1]):
-            if self.float_output:
-                raise self._error(f"operator {index - 1} DEQUANTIZE is not the last operator.")
+            if self.ended:
+                raise self._error(f"operator {index - 1} {self.ended} is not the last operator.")
             current = self._operator(index, current)
         if current.index != self._subgraph.Outputs(0):
             raise self._error("its output is not what its last operator computes.")
@@ -255,8 +270,8 @@ class _Walk:
             sha256=hashlib.sha256(self.content).hexdigest(),
             file_bytes=len(self.content),
             oracle=self.oracle,
-            float_input=self.float_input,
-            float_output=self.float_output,
+            input_type=_END_TYPES[source.type],
+            output_type=_END_TYPES[current.type],
         )
         verify(graph, self.name)
         return graph
@@ -296,10 +311,9 @@ class _Walk:
 
     # One operator
 
-    def _operator(self, index: int, current: _Tensor) -> _Tensor:
-        operator = self._subgraph.Operators(index)
-        name = self._name(operator)
-        handle: Callable[[int, Any, list[_Tensor | None]], None] | None = {
+    @property
+    def _handlers(self) -> dict[str, Callable[[int, Any, list[_Tensor | None]], None]]:
+        return {
             "UNIDIRECTIONAL_SEQUENCE_LSTM": self._lstm,
             "FULLY_CONNECTED": self._dense,
             "TANH": self._nonlinearity,
@@ -312,9 +326,11 @@ class _Walk:
             "TRANSPOSE": self._transpose,
             "QUANTIZE": self._quantize,
             "DEQUANTIZE": self._dequantize,
-        }.get(name)
-        if handle is None:
-            raise self._unsupported(name, index)
+        }
+
+    def _operator(self, index: int, current: _Tensor) -> _Tensor:
+        operator = self._subgraph.Operators(index)
+        name = self._name(operator)
         if operator.OutputsLength() != 1 or operator.InputsLength() > _MAX_TENSORS:
             raise self._error(f"operator {index} {name} has {operator.OutputsLength()} outputs.")
         inputs = [
@@ -330,15 +346,15 @@ class _Walk:
             ):
                 raise self._error(
                     f"operator {index} {name} computes in float; a model with int8 weights, "
-                    "activations and input is needed: convert with full-integer quantization "
-                    "(`shelfcast quantize` does it for a project)."
+                    "activations and input is needed: convert with full-integer quantization, or "
+                    "give the Keras file itself, which shelfcast quantizes."
                 )
         if not inputs or inputs[0] is None or inputs[0].index != current.index:
             raise self._error(
                 f"operator {index} {name} does not read what comes before it; "
                 "only a chain of operators is supported."
             )
-        handle(index, operator, inputs)
+        self._handlers[name](index, operator, inputs)
         if name != "STRIDED_SLICE" and output.values != self._given(name, inputs[0]):
             raise self._error(
                 f"operator {index} {name} gives {output.values:,} values in the shape "
@@ -565,31 +581,60 @@ class _Walk:
         self.denses[-1] = replace(dense, then=then)
 
     def _quantize(self, index: int, operator: Any, inputs: list[_Tensor | None]) -> None:
-        output = self._tensor(operator.Outputs(0))
-        source = inputs[0]
-        if source is None or source.type != tflite.TensorType.FLOAT32 or index > 0:
+        words = f"operator {index} QUANTIZE"
+        source, output = inputs[0], self._tensor(operator.Outputs(0))
+        types = (None if source is None else source.type, output.type)
+        at_input = index == 0 and types in (
+            (tflite.TensorType.FLOAT32, tflite.TensorType.INT8),
+            (tflite.TensorType.UINT8, tflite.TensorType.INT8),
+        )
+        at_output = self.lstms and types == (tflite.TensorType.INT8, tflite.TensorType.UINT8)
+        if source is None or not (at_input or at_output):
             raise self._error(
-                f"operator {index} QUANTIZE changes {'?' if source is None else source.type_name} "
-                f"to {output.type_name}; only float at the input is supported. Convert with "
-                "inference_input_type = tf.int8 or tf.float32."
+                f"{words} changes {'?' if source is None else source.type_name} to "
+                f"{output.type_name}; only float or uint8 at the input and uint8 at the output are "
+                "supported. Convert with inference_input_type and inference_output_type of "
+                "tf.int8, tf.uint8 or tf.float32."
             )
-        self._expect(f"operator {index} QUANTIZE", "output", output, tflite.TensorType.INT8)
-        self.source = output.quantization
-        self.float_input = True
+        if source.type != tflite.TensorType.FLOAT32:
+            self._expect(words, "input", source, source.type)
+        self._expect(words, "output", output, output.type)
+        if tflite.TensorType.UINT8 in types:
+            self._expect_flipped(words, *((source, output) if at_input else (output, source)))
+        if at_input:
+            self.source = output.quantization
+        else:
+            self._end("QUANTIZE", words, source)
 
     def _dequantize(self, index: int, operator: Any, inputs: list[_Tensor | None]) -> None:
-        output = self._tensor(operator.Outputs(0))
-        source = inputs[0]
+        words = f"operator {index} DEQUANTIZE"
+        source, output = inputs[0], self._tensor(operator.Outputs(0))
         if source is None or output.type != tflite.TensorType.FLOAT32 or not self.lstms:
             raise self._error(
-                f"operator {index} DEQUANTIZE gives {output.type_name}; only float at the output "
+                f"{words} gives {output.type_name}; only float at the output "
                 "is supported. Convert with inference_output_type = tf.int8 or tf.float32."
             )
-        self._expect(f"operator {index} DEQUANTIZE", "input", source, tflite.TensorType.INT8)
+        self._expect(words, "input", source, tflite.TensorType.INT8)
+        self._end("DEQUANTIZE", words, source)
+
+    def _end(self, name: str, words: str, source: _Tensor) -> None:
+        """Note that the last values were given another type."""
         given = self.denses[-1].result if self.denses else self.lstms[-1].hidden
         if source.quantization != given:
-            raise self._error(f"operator {index} DEQUANTIZE reads another scale than it is given.")
-        self.float_output = True
+            raise self._error(f"{words} reads another scale than it is given.")
+        self.ended = name
+
+    def _expect_flipped(self, words: str, unsigned: _Tensor, signed: _Tensor) -> None:
+        """Refuse uint8 that is not the int8 with 128 added: its steps would have to be rescaled."""
+        if unsigned.quantization != replace(
+            signed.quantization, zero_point=signed.quantization.zero_point + 128
+        ):
+            raise self._error(
+                f"{words} rescales: uint8 has scale {unsigned.scales[0]:g} and zero point "
+                f"{unsigned.zero_points[0]}, int8 {signed.scales[0]:g} and "
+                f"{signed.zero_points[0]}; equal scales and zero points 128 apart are supported, "
+                "as the TFLite converter writes them. Convert again, or with tf.int8."
+            )
 
     def _transpose(self, index: int, _operator: Any, inputs: list[_Tensor | None]) -> None:
         words = f"operator {index} TRANSPOSE"
@@ -688,18 +733,21 @@ class _Walk:
         )
 
     def _check_input(self, tensor: _Tensor, operators: int) -> None:
-        """Refuse an input that no window of int8, or of floats that become int8, fits into."""
-        quantized = operators > 0 and self._name(self._subgraph.Operators(0)) == "QUANTIZE"
+        """Refuse an input that no window of int8, or of what becomes int8, fits into."""
+        name = self._name(self._subgraph.Operators(0)) if operators else ""
+        quantized = name == "QUANTIZE"
+        first = f", and operator 0 {name} computes with it" if name else ""
         if tensor.type == tflite.TensorType.FLOAT32 and not quantized:
             raise self._error(
-                "its input is float; a model with int8 weights, activations and input is needed: "
-                "convert with full-integer quantization and inference_input_type = tf.int8 "
-                "(`shelfcast quantize` does it for a project)."
+                f"its input is float{first}; a model with int8 weights, activations and input is "
+                "needed: convert with full-integer quantization, or give the Keras file itself, "
+                "which shelfcast quantizes."
             )
-        if tensor.type not in (tflite.TensorType.INT8, tflite.TensorType.FLOAT32):
+        if tensor.type != tflite.TensorType.INT8 and not (quantized and tensor.type in _END_TYPES):
             raise self._error(
-                f"its input is {tensor.type_name}; INT8 is needed. Convert with "
-                "inference_input_type = tf.int8 or tf.float32."
+                f"its input is {tensor.type_name}; INT8 is needed, or UINT8 or float that a "
+                "QUANTIZE makes INT8. Convert with inference_input_type = tf.int8, tf.uint8 or "
+                "tf.float32."
             )
         shape = tensor.shape
         if any(size < 1 for size in (*shape, *tensor.signature)):

@@ -7,7 +7,7 @@ only `tflite_file.py` knows the file format it came from.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ GATES = ("input", "forget", "cell", "output")
 
 Activation = Literal["none", "relu", "relu6", "relu_n1_to_1"]
 """What a FULLY_CONNECTED does itself: it bounds its outputs."""
+
+EndType = Literal["int8", "uint8", "float32"]
+"""Of the values that a file takes and gives; a device has int8 in any case."""
 
 Oracle = Literal["double", "float32"]
 """How TFLite Micro multiplies an input's scale and a weight's: it changed."""
@@ -164,10 +167,10 @@ class Graph:
     file_bytes: int
     oracle: Oracle = "double"
     """Which TFLite Micro is to be equalled."""
-    float_input: bool = False
-    """The file begins with a QUANTIZE: TFLite's interpreter is given real values."""
-    float_output: bool = False
-    """The file ends with a DEQUANTIZE."""
+    input_type: EndType = "int8"
+    """What TFLite's interpreter is given; a QUANTIZE makes int8 of it."""
+    output_type: EndType = "int8"
+    """What TFLite's interpreter gives; made of int8 by a DEQUANTIZE or a QUANTIZE."""
 
     @property
     def hidden_sizes(self) -> tuple[int, ...]:
@@ -194,6 +197,12 @@ class Graph:
         return self.rows[-1] * self.denses[-1].output_size if self.denses else self.head_size
 
     @property
+    def shares(self) -> bool:
+        """Whether the outputs are shares of 1, by a softmax: no amount of anything."""
+        then = self.denses[-1].then if self.denses else None
+        return then is not None and then.kind == "softmax"
+
+    @property
     def next_day(self) -> int:
         """Which output stands for the day after the window: the first of the last row.
 
@@ -207,3 +216,25 @@ class Graph:
     def macs(self) -> int:
         """Multiply-accumulates of one forecast from a whole window."""
         return sum(operator.macs for operator in self.operators)
+
+    def as_taken(self, inputs: Int8) -> NDArray[Any]:
+        """Return int8 windows in the type that TFLite's interpreter is given."""
+        if self.input_type == "float32":
+            return self.input.dequantize_as_operator(inputs)
+        return _flip(inputs) if self.input_type == "uint8" else inputs
+
+    def from_given(self, outputs: NDArray[Any]) -> Int8:
+        """Return as int8 what TFLite's interpreter gives."""
+        if self.output_type == "float32":
+            return self.output.quantize(outputs)
+        return _flip(outputs) if self.output_type == "uint8" else outputs
+
+
+def _flip(values: NDArray[Any]) -> NDArray[Any]:
+    """Turn int8 into the uint8 that is 128 more, and back.
+
+    >>> _flip(np.array([-128, 0, 127], np.int8)), _flip(np.array([0, 128, 255], np.uint8))
+    (array([  0, 128, 255], dtype=uint8), array([-128,    0,  127], dtype=int8))
+    """
+    other = np.uint8 if values.dtype == np.int8 else np.int8
+    return (values.view(np.uint8) ^ np.uint8(0x80)).view(other)

@@ -81,6 +81,11 @@ class FloatNetwork:
     layers: tuple[Layer, ...]
 
     @property
+    def shares(self) -> bool:
+        """Whether the outputs are shares of 1, by a softmax: no amount of anything."""
+        return getattr(self.layers[-1], "activation", None) == "softmax"
+
+    @property
     def window(self) -> str:
         """Say which windows it reads."""
         return f"{'any number of' if self.steps is None else self.steps} steps x {self.features}"

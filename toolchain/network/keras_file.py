@@ -44,25 +44,15 @@ _DAMAGE = (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeErro
 
 
 def read_network(path: Path) -> FloatNetwork:
-    """Read a float network. For a SavedModel this imports TensorFlow.
+    """Read a float network, weights and all. For a SavedModel this imports TensorFlow.
+
+    A damaged file may end the process: see `keras_shapes.py`.
 
     Raises:
         ModelError: damaged, or a network that cannot be deployed, with the layer and what to do.
     """
     with _opened(path) as (chain, weights):
         return network_of(chain, weights)
-
-
-def read_shapes(path: Path) -> FloatNetwork:
-    """Read a float network; the weights of a SavedModel are left at 0, so no TensorFlow is needed.
-
-    Raises:
-        ModelError: as `read_network`.
-    """
-    if not path.is_dir():
-        return read_network(path)
-    chain = read_chain_of(path)
-    return network_of(chain, None)
 
 
 def read_chain_of(path: Path) -> Chain:

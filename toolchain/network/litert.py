@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +14,16 @@ from toolchain.errors import ModelError
 from toolchain.network.float_model import first_line
 
 
-def forecast_litert(path: Path, inputs: NDArray[np.int8]) -> NDArray[np.int8]:
-    """Forecast quantized windows (windows, steps, features): int8 (windows, outputs).
+def forecast_litert(path: Path, inputs: NDArray[Any]) -> NDArray[Any]:
+    """Forecast windows (windows, steps, features) of the type that the file takes.
+
+    Returns (windows, outputs) of the type that the file gives.
 
     The LSTM's state is reset before each window. Runs LiteRT's default kernels, which are what
     its users get; they differ from TFLite Micro's by a step now and then.
 
     Raises:
-        ModelError: not a .tflite, not one of integers, or one for windows of another shape.
+        ModelError: not a .tflite that LiteRT runs, or one for other windows.
     """
     from toolchain.network.backend import quiet, tf
 
@@ -40,22 +44,18 @@ def forecast_litert(path: Path, inputs: NDArray[np.int8]) -> NDArray[np.int8]:
     source, target = interpreter.get_input_details(), interpreter.get_output_details()
     if len(source) != 1 or len(target) != 1:
         raise ModelError(f"{path}: has {len(source)} inputs and {len(target)} outputs, not 1 each.")
-    for words, tensor in (("input", source[0]), ("output", target[0])):
-        if tensor["dtype"] is not np.int8:
-            raise ModelError(
-                f"{path}: its {words} is {np.dtype(tensor['dtype']).name}, not int8. Convert with "
-                "full integer quantization."
-            )
     shape = tuple(int(size) for size in source[0]["shape"])
-    if inputs.dtype != np.int8 or (1, *inputs.shape[1:]) != shape:
+    kind = np.dtype(source[0]["dtype"])
+    # A batch of one has its values in one order, flat or time first.
+    if inputs.dtype != kind or math.prod(inputs.shape[1:]) != math.prod(shape):
         raise ModelError(
-            f"{path}: reads int8 windows of {_by(shape[1:])}, not {inputs.dtype} windows of "
+            f"{path}: reads {kind} windows of {_by(shape[1:])}, not {inputs.dtype} windows of "
             f"{_by(inputs.shape[1:])}."
         )
-    outputs = np.empty((len(inputs), int(np.prod(target[0]["shape"]))), dtype=np.int8)
+    outputs = np.empty((len(inputs), math.prod(target[0]["shape"])), dtype=target[0]["dtype"])
     for index, window in enumerate(inputs):
         interpreter.reset_all_variables()
-        interpreter.set_tensor(source[0]["index"], window[None])
+        interpreter.set_tensor(source[0]["index"], window.reshape(shape))
         interpreter.invoke()
         outputs[index] = interpreter.get_tensor(target[0]["index"]).reshape(-1)
     return outputs

@@ -59,12 +59,18 @@ def shelf_model(
         horizon: the most days ahead, if the model has one output; else it is the outputs' number.
 
     Raises:
-        ModelError: the head reads whole windows, or the model was trained on other features.
+        ModelError: the head reads whole windows or gives shares, or the model was trained on other
+            features.
     """
     if graph.whole_sequence:
         raise ModelError(
             "the head of the model reads the hidden state of every step, and a shelf feeds it day "
             "by day past its window. Train one that reads the last step."
+        )
+    if graph.shares:
+        raise ModelError(
+            "the head of the model gives shares of 1, by a softmax, and a shelf counts units. "
+            "Train one whose last layer has no activation, or a ReLU."
         )
     days = horizon if graph.outputs == 1 else graph.outputs
     return ShelfModel(graph, model_inputs(graph, features), method, days)

@@ -37,7 +37,7 @@ class HostForecasts:
     """What the float network and LiteRT say about the held-out windows, one value each, scaled."""
 
     float_: NDArray[np.float64] | None  # (held-out windows); None: an integer model came alone
-    litert: NDArray[np.float64]  # (held-out windows)
+    litert: NDArray[np.float64] | None  # (held-out windows); None: LiteRT does not run the model
 
 
 def load_host_forecasts(path: Path) -> HostForecasts:
@@ -48,7 +48,7 @@ def load_host_forecasts(path: Path) -> HostForecasts:
     """
     try:
         with np.load(path, allow_pickle=False) as stored:
-            return HostForecasts(stored.get("float"), stored["litert"])
+            return HostForecasts(stored.get("float"), stored.get("litert"))
     except FileNotFoundError as cause:
         raise RunError(f"{path}: no such file. `shelfcast quantize` makes it.") from cause
 
@@ -64,7 +64,7 @@ class Validation:
     replay: Replay
     accuracy: dict[str, Accuracy]
     """`float`, `litert`, `host`, `device`, on the windows that were replayed. Without sales it is
-    empty; without a float network, `float` is absent."""
+    empty; `float` and `litert` are absent where these did not forecast."""
     references: dict[str, Accuracy]
     """The simple forecasts, on the same windows."""
     stack_predicted: int | None
@@ -276,8 +276,11 @@ def judge(
         footprint=footprint(image),
         replay=replay,
         accuracy={
-            **({} if host.float_ is None else {"float": accuracy(host.float_[chosen])}),
-            "litert": accuracy(host.litert[chosen]),
+            **{
+                name: accuracy(forecasts[chosen])
+                for name, forecasts in (("float", host.float_), ("litert", host.litert))
+                if forecasts is not None
+            },
             "host": accuracy(graph.output.dequantize(replay.host[:, graph.next_day])),
             "device": accuracy(graph.output.dequantize(replay.device[:, graph.next_day])),
         },

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from on_core import constants_of, run_on_core, with_lstms
+from tflite_writer import Recipe
 from turns import one_in
 
 from toolchain.firmware.kernel import even, pad_columns
@@ -278,6 +279,13 @@ def test_a_stack_of_dense_and_blocks_is_exact(tmp_path):
     text = (tmp_path / "sources" / "config.h").read_text()
     assert "LSTM_INPUT_FORMATS 3\n" in text
     assert "LSTM_RECURRENT_FORMATS 3\n" in text
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_layer_that_reads_one_unit_of_a_stack_has_room_for_it(profile, make_graph, tmp_path):
+    """What lies behind scratch is the sequence: without the room its first values change."""
+    recipe = Recipe(hidden=(3, 1, 9), steps=5, whole_sequence=True, dense=())
+    run_on_core(make_graph(recipe), BOARD, "armv7m", profile, tmp_path)
 
 
 def test_a_model_that_shifts_too_far_gets_the_portable_kernel(tmp_path):

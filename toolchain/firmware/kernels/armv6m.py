@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from toolchain.firmware.kernel import Bytes, Cost, Kernel, even, pad_columns
+from toolchain.firmware.kernel import Bytes, Cost, Kernel, even, largest, pad_columns
 from toolchain.firmware.kernels import portable
 from toolchain.graph import fixed_point
 from toolchain.graph.constants import LstmConstants
@@ -202,7 +202,7 @@ def _kernel(facts: Facts, cost: Cost, otherwise: Kernel | None) -> Kernel:
         bias=bias,
         constants=lambda layer: constants(layer, facts),
         defines=lambda layers: defines(layers, facts),
-        scratch_bytes=scratch_bytes,
+        scratch_bytes=largest(scratch_bytes),
         refuses=lambda layer: _refuses(layer, facts),
         cost=cost,
         otherwise=otherwise,
@@ -280,7 +280,7 @@ SIZE = Kernel(
     bias=size_bias,
     constants=size_constants,
     defines=lambda _layers: {},
-    scratch_bytes=lambda _inputs, hidden: -(-hidden // 4) * 4,
+    scratch_bytes=largest(lambda _inputs, hidden: -(-hidden // 4) * 4),
     refuses=_size_refuses,
     cost=Cost(
         step=114, value=2, unit=590.3, dense_row=148.6, dense_column=28.02,

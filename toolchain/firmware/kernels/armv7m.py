@@ -170,12 +170,16 @@ def refuses(layer: LstmConstants) -> str | None:
     return None
 
 
-def scratch_bytes(inputs: int, hidden: int) -> int:
-    """Count hidden values and inputs as int16, each even in number; not an only input.
+def scratch_bytes(inputs: Sequence[int], hidden: Sequence[int]) -> int:
+    """Count hidden values and inputs as int16, each even in number, of the layer that has most.
 
-    Where another layer has more, that input is kept here too: in a stack the next layer needs more.
+    Where all layers have a single input (LSTM_ONE_INPUT), that is kept elsewhere.
     """
-    return 2 * (even(hidden) + (even(inputs) if inputs > 1 else 0))
+    elsewhere = all(count == 1 for count in inputs)
+    return max(
+        2 * (even(units) + (0 if elsewhere else even(count)))
+        for count, units in zip(inputs, hidden, strict=True)
+    )
 
 
 def surplus(layer: LstmConstants) -> float:

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from toolchain.firmware.kernel import Bytes, Cost, Kernel, even
+from toolchain.firmware.kernel import Bytes, Cost, Kernel, even, largest
 from toolchain.firmware.kernels import portable
 from toolchain.graph.constants import LstmConstants
 from toolchain.graph.fixed_point import INT16_MAX, INT16_MIN
@@ -225,7 +225,7 @@ SIZE = Kernel(
     bias=bias,
     constants=_constants_for_size,
     defines=defines,
-    scratch_bytes=lambda inputs, hidden: inputs + even(hidden),
+    scratch_bytes=largest(lambda inputs, hidden: inputs + even(hidden)),
     refuses=refuses,
     cost=Cost(
         step=674, value=2.9, unit=3603, dense_row=140, dense_column=37.4,

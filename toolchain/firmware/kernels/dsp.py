@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from toolchain.firmware.kernel import Bytes, Cost, Kernel, even
+from toolchain.firmware.kernel import Bytes, Cost, Kernel, even, largest
 from toolchain.firmware.pack import choose_format, matrix_instructions
 from toolchain.graph import fixed_point
 from toolchain.graph.constants import LstmConstants
@@ -333,7 +333,7 @@ SPEED: Kernel = Kernel(
     bias=bias,
     constants=constants,
     defines=defines,
-    scratch_bytes=scratch_bytes,
+    scratch_bytes=largest(scratch_bytes),
     refuses=refuses,
     cost=Cost(
         step=85,

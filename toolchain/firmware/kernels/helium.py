@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from toolchain.firmware.kernel import Bytes, Cost, Kernel, even
+from toolchain.firmware.kernel import Bytes, Cost, Kernel, even, largest
 from toolchain.graph.constants import LstmConstants
 from toolchain.graph.types import GATES, Int8, Int32
 
@@ -221,7 +221,7 @@ SPEED = Kernel(
     bias=bias,
     constants=constants,
     defines=defines,
-    scratch_bytes=scratch_bytes,
+    scratch_bytes=largest(scratch_bytes),
     refuses=refuses,
     cost=Cost(
         step=35,

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from toolchain.firmware.kernel import Bytes, Cost, Kernel, even
+from toolchain.firmware.kernel import Bytes, Cost, Kernel, even, largest
 from toolchain.graph.constants import LstmConstants
 from toolchain.graph.types import Int8
 
@@ -83,7 +83,7 @@ SPEED = Kernel(
     bias=bias,
     constants=constants,
     defines=lambda _layers: {},
-    scratch_bytes=scratch_bytes,
+    scratch_bytes=largest(scratch_bytes),
     refuses=lambda _layer: None,
     cost=Cost(
         step=60,

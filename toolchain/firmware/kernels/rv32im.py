@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from toolchain.firmware.kernel import Bytes, Cost, Kernel
+from toolchain.firmware.kernel import Bytes, Cost, Kernel, largest
 from toolchain.firmware.kernels import portable
 from toolchain.firmware.pack import choose_format
 from toolchain.graph.constants import LstmConstants
@@ -257,7 +257,7 @@ SIZE = Kernel(
     bias=portable.bias,
     constants=small_constants,
     defines=small_defines,
-    scratch_bytes=portable.scratch_bytes,
+    scratch_bytes=largest(portable.scratch_bytes),
     refuses=lambda _layer: None,
     cost=Cost(
         step=88,
@@ -284,7 +284,7 @@ SPEED = Kernel(
     bias=bias,
     constants=constants,
     defines=defines,
-    scratch_bytes=portable.scratch_bytes,
+    scratch_bytes=largest(portable.scratch_bytes),
     refuses=refuses,
     # As for the other profile, but for what saturates: that is in `surplus`.
     cost=Cost(
