@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -154,6 +155,13 @@ def relative(found: list[dict[str, Any]], base: dict[str, list[int]]) -> list[di
     ]
 
 
+def to_text(sizes: dict[str, Any]) -> str:
+    """Write a measured firmware a line, so that a change of it is one, too."""
+    # The innermost lists and objects lose their line breaks.
+    text = json.dumps(sizes, indent=1)
+    return re.sub(r"[\[{][^\[\]{}]*[\]}]", lambda it: " ".join(it[0].split()), text) + "\n"
+
+
 def measure_boards(names: list[str], sizes: dict[str, Any]) -> int:
     """Measure every board; returns how many firmwares that took."""
     boards, cores = {board.name: board for board in read_boards(boards_dir())}, _cores()
@@ -211,7 +219,7 @@ def main() -> None:
     known = json.loads(SIZES.read_text()) if sys.argv[1:] else {"boards": {}, "variants": {}}
     count = measure_boards(names, known["boards"])
     count += measure_variants(names, known["boards"], known["variants"])
-    write_atomically(SIZES, json.dumps(known, indent=1) + "\n")
+    write_atomically(SIZES, to_text(known))
     compiler = subprocess.run(
         ["arm-none-eabi-gcc", "--version"], capture_output=True, text=True, check=True
     )

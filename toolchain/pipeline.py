@@ -1301,7 +1301,7 @@ def _link(port: str | None) -> Literal["emulator", "socket", "serial"]:
 
 
 def _need(job: Job, path: Path, verb: str, *, of_board: bool = False) -> None:
-    """Refuse to begin before the stage that makes `path` is done, for the job's board or for all."""
+    """Refuse to begin before the stage that makes `path` is done, for its board if it is of one."""
     if not path.exists():
         words = f" {shlex.quote(str(job.bare))}" if job.bare is not None else ""
         words += f" --board {job.board.name}" if of_board else ""

@@ -69,7 +69,7 @@ def render_tflm(
         ModelError: a file that needs no console of ours: it is fed real values.
     """
     refuse_board(board, core)
-    refuse_floats(graph)
+    refuse_other_ends(graph)
     templates = resource_dir("firmware_templates")
     layout = read_layout(content, "the model")
     with new_folder(out) as folder:
@@ -102,17 +102,18 @@ def refuse_board(board: Board, core: Core) -> None:
         )
 
 
-def refuse_floats(graph: Graph) -> None:
-    """Refuse a model whose interpreter is given real values: the protocol carries integers.
+def refuse_other_ends(graph: Graph) -> None:
+    """Refuse a model whose interpreter is given other values than int8, which the wire carries.
 
     Raises:
-        ModelError: it begins with a QUANTIZE, or ends with a DEQUANTIZE.
+        ModelError: it begins or ends with a QUANTIZE or DEQUANTIZE.
     """
-    if graph.float_input or graph.float_output:
+    others = sorted({graph.input_type, graph.output_type} - {"int8"})
+    if others:
         raise ModelError(
-            "the model has float inputs or outputs, and with --runtime tflm its QUANTIZE and "
-            "DEQUANTIZE would run on the board, where the wire carries int8. Convert it with "
-            "inference_input_type and inference_output_type int8, or use --runtime engine."
+            f"the model has {' and '.join(others)} at its ends, and with --runtime tflm its "
+            "QUANTIZE and DEQUANTIZE would run on the board, where the wire carries int8. Convert "
+            "it with inference_input_type and inference_output_type int8, or use --runtime engine."
         )
 
 
