@@ -86,6 +86,7 @@ def test_deploy_prints_one_json_object(deployed_copy):
         "stream_samples": 30,
         "stream_mismatches": 0,
         "saved_state_differs": False,
+        "skipped": {},
     }
     assert set(verdict["accuracy"]) == {"float", "litert", "host", "device"}
     assert verdict["accuracy"]["device"] == verdict["accuracy"]["host"]

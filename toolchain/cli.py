@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from toolchain import __version__, cli_shelf, pipeline
+from toolchain import __version__, cli_shelf, exporting, pipeline, studies
 from toolchain.board import boards_dir, find_board, read_boards
 from toolchain.board_page import describe_board
 from toolchain.cli_options import (
@@ -36,6 +36,7 @@ from toolchain.cli_options import (
 )
 from toolchain.console import Console
 from toolchain.errors import BoardError, ProjectError, ShelfcastError, nearest
+from toolchain.job import Job, open_job, plug_in, with_network
 from toolchain.model_path import is_float
 from toolchain.project import PROJECT_FILE, BoardChoice, find_project, read_project
 from toolchain.resources import resource_dir
@@ -105,7 +106,7 @@ def prepare(project: ProjectPath = HERE, run: RunPath = None, as_json: Json = Fa
     trains. Prints how well simple rules forecast the held-out days: what a network has to beat.
     """
     console = Console(as_json=as_json)
-    job = pipeline.open_job(project, run=run)
+    job = open_job(project, run=run)
     pipeline.prepare(job, console.report)
     references = {name: asdict(value) for name, value in pipeline.simple_rules(job).items()}
     rows = [
@@ -135,8 +136,8 @@ def train(
     validation days is kept. Flags win over the project file, for this run.
     """
     console = Console(as_json=as_json)
-    job = pipeline.open_job(project, run=run)
-    job = pipeline.with_network(job, hidden=hidden, epochs=epochs, seed=seed)
+    job = open_job(project, run=run)
+    job = with_network(job, hidden=hidden, epochs=epochs, seed=seed)
     pipeline.prepare(job, console.report)
     pipeline.train(job, console.report)
     path = job.run.float_model
@@ -151,7 +152,7 @@ def quantize(project: ProjectPath = HERE, run: RunPath = None, as_json: Json = F
     `shelfcast train` first.
     """
     console = Console(as_json=as_json)
-    job = pipeline.open_job(project, run=run)
+    job = open_job(project, run=run)
     pipeline.quantize(job, console.report)
     path = job.run.model
     console.result({"model": str(path)}, f"{path} is ready. Next: shelfcast render")
@@ -171,7 +172,7 @@ def import_(
     original's. A .tflite is taken as it is.
     """
     console = Console(as_json=as_json)
-    job = pipeline.open_job(project, run=run, representative=representative)
+    job = open_job(project, run=run, representative=representative)
     pipeline.import_model(job, console.report)
     path = job.run.model
     values = {"model": str(path), "proof": pipeline.import_proof(job)}
@@ -218,15 +219,15 @@ def compress(
     from toolchain.summary import summarize_study
 
     console = Console(as_json=as_json)
-    job = pipeline.open_job(project, run=run, board=board, boards=boards, profile=profile)
-    job = pipeline.with_budget(
+    job = open_job(project, run=run, board=board, boards=boards, profile=profile)
+    job = studies.with_budget(
         job, mape_points=budget_mape, mae_percent=budget_mae, flash_bytes=budget_flash
     )
-    results = pipeline.compress(
+    results = studies.compress(
         job, console.report, quick=quick, workers=workers or os.cpu_count() or 1,
         scheduler=scheduler,
     )  # fmt: skip
-    files = pipeline.study_files(job, quick=quick)
+    files = studies.study_files(job, quick=quick)
     console.result(results, summarize_study(results, {key: str(it) for key, it in files.items()}))
     if results["picked"] is None:
         console.error(results["reason"])
@@ -286,7 +287,7 @@ def render(
     --runtime tflm, for TensorFlow Lite Micro's interpreter instead of the engine.
     """
     console = Console(as_json=as_json)
-    job = pipeline.open_job(
+    job = open_job(
         project, run=run, board=board, boards=boards, profile=profile, model=model,
         runtime=runtime, oracle=oracle,
     )  # fmt: skip
@@ -310,7 +311,7 @@ def build(
 ) -> None:
     """Compile and link the firmware, and say what it occupies."""
     console = Console(as_json=as_json)
-    job = pipeline.open_job(
+    job = open_job(
         project, run=run, board=board, boards=boards, model=model, runtime=runtime,
         tflm_include=tflm_include, tflm_lib=tflm_lib,
     )  # fmt: skip
@@ -363,7 +364,7 @@ def export(
     build system expects. Several models, each with a name of its own, can be in one firmware.
     """
     console = Console(as_json=as_json)
-    result = pipeline.export(
+    result = exporting.export(
         source, form, console.report, run=run, boards=boards, board=board, core=core,
         profile=profile, name=name, out=out, representative=representative,
     )  # fmt: skip
@@ -435,14 +436,14 @@ def fit(
         from toolchain.verdict.fit_table import ledger_table
         from toolchain.verdict.ledger import read
 
-        folder = pipeline.open_job(project, run=run, boards=boards).run.ledger
+        folder = open_job(project, run=run, boards=boards).run.ledger
         entries = read(folder)
         rows = [{**asdict(entry), "error": entry.error} for entry in entries]
         console.result({"rows": rows}, ledger_table(entries))
         return
     words = list(models or [])
     if not words or study:
-        job = pipeline.open_job(project, run=run, boards=boards)
+        job = open_job(project, run=run, boards=boards)
         words += pipeline.fit_words(job, network=not words, study=study)
     names = list(board or []) or ([] if every or smallest_board else [_usual_board()])
     answer = ask(
@@ -481,7 +482,7 @@ def flash(
     byte; it forgets when it is switched off, so `validate` and `deploy` flash it again.
     """
     console = Console(as_json=as_json)
-    job = pipeline.open_job(
+    job = open_job(
         project, run=run, board=board, boards=boards, port=port, model=model, runtime=runtime
     )
     if dry_run:
@@ -489,7 +490,7 @@ def flash(
         scripts = [f"\n{path}:\n{text}" for path, text in values["scripts"].items()]
         console.result(values, "\n".join([*map(shlex.join, values["commands"]), *scripts]))
         return
-    job = pipeline.plug_in(job, _asker(console))
+    job = plug_in(job, _asker(console))
     result = pipeline.flash(job, console.report)
     hint = f" --port {job.port}" if job.port else ""
     console.result(
@@ -521,14 +522,14 @@ def validate(
     the state carried over; measures the error in sales units. Exit code 1 when anything differs.
     """
     console = Console(as_json=as_json)
-    job = pipeline.open_job(
+    job = open_job(
         project, run=run, board=board, boards=boards, port=port, model=model, runtime=runtime,
         oracle=oracle,
     )  # fmt: skip
     if replay is not None:
         cli_shelf.check_replay(console, job, replay)
         return
-    job = pipeline.plug_in(job, _asker(console))
+    job = plug_in(job, _asker(console))
     verdict = pipeline.validate(job, console.report, windows=windows, limit=limit, again=True)
     _print_verdict(console, job, verdict)
 
@@ -556,12 +557,12 @@ def deploy(
     model is not trained but taken in; without a project, only parity is judged.
     """
     console = Console(as_json=as_json)
-    job = pipeline.open_job(
+    job = open_job(
         project, run=run, board=board, boards=boards, profile=profile, port=port, model=model,
         representative=representative, runtime=runtime, tflm_include=tflm_include,
         tflm_lib=tflm_lib, oracle=oracle,
     )  # fmt: skip
-    job = pipeline.plug_in(job, _asker(console))
+    job = plug_in(job, _asker(console))
     _print_verdict(console, job, pipeline.deploy(job, console.report))
 
 
@@ -724,7 +725,7 @@ for verb in cli_shelf.VERBS:
     app.command()(verb)
 
 
-def _named(job: pipeline.Job) -> str:
+def _named(job: Job) -> str:
     """Return what the next verb has to be given: a model without a project, an unusual board."""
     words = "" if job.bare is None else f" {shlex.quote(str(job.bare))}"
     usual = job.board.name == job.project.board.name
@@ -754,7 +755,7 @@ def _asker(console: Console) -> Ask | None:
     return ask
 
 
-def _print_verdict(console: Console, job: pipeline.Job, verdict: dict[str, Any]) -> None:
+def _print_verdict(console: Console, job: Job, verdict: dict[str, Any]) -> None:
     files = {"verdict": job.run.validation(job.place)}
     if job.bare is None:
         files["picture"] = job.run.picture(job.place)

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from toolchain import pipeline
 from toolchain.cli_options import (
     HERE,
     BoardName,
@@ -20,6 +19,7 @@ from toolchain.cli_options import (
 )
 from toolchain.console import Console
 from toolchain.errors import InputError, PortError
+from toolchain.job import AUTO, Job, open_job, plug_in
 
 INTERRUPTED = 130
 Settings = Annotated[
@@ -52,7 +52,7 @@ def backtest(
     from toolchain import shelves
 
     console = Console(as_json=as_json)
-    job = pipeline.open_job(project, run=run, model=model)
+    job = open_job(project, run=run, model=model)
     result, files = shelves.backtest(job, console.report, lead=lead, days=days, series=series)
     console.result(result.to_json(), shelves.summarize_backtest(result, files))
     if not result.passed:
@@ -98,8 +98,8 @@ def monitor(
     from toolchain.fleet.view import Screen, to_line
 
     console = Console(as_json=as_json)
-    job = pipeline.open_job(project, run=run, board=board, boards=boards, port=port, model=model)
-    job = pipeline.plug_in(job)
+    job = open_job(project, run=run, board=board, boards=boards, port=port, model=model)
+    job = plug_in(job)
     words = tuple(settings.split()) if settings is not None else None
     days = recorded_feed(read_feed(feed)) if feed is not None else None
     if days is None and job.port is None:
@@ -187,15 +187,15 @@ def provision(
     console = Console(as_json=as_json)
     if (settings is None) == (units is None):
         raise InputError("provision: give either --set, for one unit, or --units, for many.")
-    job = pipeline.open_job(project, run=run, board=board, boards=boards, port=port, model=model)
+    job = open_job(project, run=run, board=board, boards=boards, port=port, model=model)
     if units is not None:
         if port is not None:
             raise InputError("--port: the ports of --units are in its file.")
         todo = read_units(units)
     else:
-        job = pipeline.plug_in(job)
+        job = plug_in(job)
         todo = (make_unit(job.port, tuple((settings or "").split())),)
-    if any(unit.port == pipeline.AUTO for unit in todo):
+    if any(unit.port == AUTO for unit in todo):
         raise PortError("auto: which unit is at which port has to be said.")
     rows, path = shelves.provision(
         job, console.report, todo, jobs=jobs, windows=windows, again=again
@@ -206,7 +206,7 @@ def provision(
         raise typer.Exit(code)
 
 
-def check_replay(console: Console, job: pipeline.Job, path: Path) -> None:
+def check_replay(console: Console, job: Job, path: Path) -> None:
     """Compare a recording with the host twin, for `validate --replay`."""
     from toolchain import shelves
 

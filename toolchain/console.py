@@ -67,7 +67,7 @@ class Console:
 
     @contextmanager
     def report(self, name: str) -> Iterator[_Stage]:
-        """Show one stage of the pipeline: see `pipeline.Report`."""
+        """Show one stage of the pipeline: see `job.Report`."""
         with _LiveStage(self, name) if self._live else _Stage(self, name) as stage:
             yield stage
 

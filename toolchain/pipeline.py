@@ -7,175 +7,41 @@ rooms are imported where a stage needs them: what a verb does not use, it does n
 from __future__ import annotations
 
 import json
-import re
 import shlex
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING, Any, Literal
 
 from toolchain.board import (
     Board,
     boards_dir,
-    find_board,
     in_boards,
     read_boards,
     read_cores,
     shared_files,
-    without_storage,
 )
 from toolchain.errors import (
     DoesNotFit,
-    InputError,
     ModelError,
     ProjectError,
     RunError,
-    ToolError,
-    ToolMissing,
-    nearest,
 )
 from toolchain.files import sha256_of, write_atomically
 from toolchain.firmware.profile import usual_profile
-from toolchain.model_path import is_float, is_model
+from toolchain.job import AUTO, Job, Report, compiler_version, need
+from toolchain.model_path import is_float
 from toolchain.progress import Progress, part
-from toolchain.project import Data, Feature, Network, Project, Runtime, find_project, read_project
+from toolchain.project import Project
 from toolchain.resources import resource_dir
-from toolchain.run import RunFolder, code_version
-from toolchain.settings import describe
+from toolchain.run import code_version
 
 if TYPE_CHECKING:
     from toolchain.demand.metrics import Accuracy
-    from toolchain.device.ports import Ask
     from toolchain.firmware.elf import Image
-    from toolchain.firmware.export import Exported, Format, Validated
-    from toolchain.firmware.kernel import Profile
     from toolchain.firmware.tflm import Tflm
     from toolchain.graph.types import Graph, Oracle
-    from toolchain.study.plan import Plan
-    from toolchain.study.training import Outcome
     from toolchain.verdict.validation import Validation
-
-
-AUTO = "auto"
-"""A port that is to be found by the board's USB id."""
-
-
-class Stage(Protocol):
-    """What a stage tells the person who waits for it."""
-
-    def progress(self, fraction: float, words: str) -> None:
-        """Say how far it is."""
-
-    def result(self, words: str, *, skipped: bool) -> None:
-        """Say in one line what came of it."""
-
-
-Report = Callable[[str], AbstractContextManager[Stage]]
-"""Called with a stage's name when it begins; the context ends with the stage."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One project, one run folder, one board."""
-
-    project: Project
-    root: Path
-    """The project's folder: its paths are relative to it."""
-    run: RunFolder
-    board: Board
-    boards: Path
-    profile: Profile
-    """What the firmware is made for."""
-    port: str | None
-    model: str | None = None
-    """A model of the project's study, whose run folder this is; None: the project's network."""
-    bare: Path | None = None
-    """A model file that stands in a project's place: no sales, so only parity is judged."""
-    samples: Path | None = None
-    """Representative windows for it, an .npy file."""
-    runtime: Runtime = "engine"
-    """What computes the forecasts on the board."""
-    tflm_include: str | None = None
-    tflm_lib: str | None = None
-    """The user's own TensorFlow Lite Micro; None: what the environment names."""
-
-    @property
-    def place(self) -> str:
-        """Name the folder in the run's that the firmware and its verdict are in."""
-        return self.board.name if self.runtime == "engine" else f"{self.board.name}-{self.runtime}"
-
-    @property
-    def foreign(self) -> Path | None:
-        """The finished model that is deployed instead of a trained one."""
-        if self.bare is not None or self.model is not None or self.project.network.model is None:
-            return self.bare
-        return self.root / self.project.network.model
-
-
-def open_job(
-    project: Path,
-    *,
-    run: Path | None = None,
-    board: str | None = None,
-    boards: Path | None = None,
-    profile: Profile | None = None,
-    port: str | None = None,
-    model: str | None = None,
-    representative: Path | None = None,
-    runtime: Runtime | None = None,
-    tflm_include: str | None = None,
-    tflm_lib: str | None = None,
-    oracle: Oracle | None = None,
-) -> Job:
-    """Put together what every stage needs to know; flags win over the project file.
-
-    `project` may be a model file instead, which then is all there is; `representative` are windows
-    for it. `model` is a model of the project's study, by its name, or `picked`.
-
-    Raises:
-        InputError: no project, no such board, no such model.
-    """
-    bare = project if is_model(project) else None
-    if bare is None and representative is not None:
-        raise ProjectError(
-            f"{representative}: representative windows are for a model without a project; a "
-            "project has its own."
-        )
-    if bare is not None and model is not None:
-        raise ProjectError(f"{bare}: has no study to take --model {model} from.")
-    settings = read_project(project) if bare is None else _project_of(bare)
-    folder = boards or boards_dir()
-    chosen = find_board(board or settings.board.name, folder)
-    wanted = profile or settings.board.profile
-    if oracle is not None:
-        compression = settings.compression.model_copy(update={"oracle": oracle})
-        settings = settings.model_copy(update={"compression": compression})
-    job = Job(
-        project=settings,
-        root=find_project(project).parent if bare is None else Path(),
-        run=RunFolder(run or Path("runs") / settings.name),
-        board=chosen,
-        boards=folder,
-        profile=usual_profile(chosen) if wanted == "auto" else wanted,
-        port=port or settings.serial.port,
-        bare=bare,
-        samples=representative,
-        runtime=runtime or settings.firmware.runtime,
-        tflm_include=tflm_include,
-        tflm_lib=tflm_lib,
-    )
-    return job if model is None else with_model(job, model)
-
-
-def _project_of(model: Path) -> Project:
-    """Return the project of a model that has none: its name, and defaults."""
-    name = re.sub(r"[^A-Za-z0-9_-]+", "_", model.stem).strip("_-") or "model"
-    return Project(name=name, data=Data(source="none"))
 
 
 def check_fit(job: Job, report: Report) -> None:
@@ -288,36 +154,6 @@ def _refuse_runtime(job: Job) -> None:
         )
 
 
-def plug_in(job: Job, ask: Ask | None = None) -> Job:
-    """Find out where the board is plugged in, unless it is emulated or its port was named.
-
-    Raises:
-        PortError: it cannot be told, and `ask` is None.
-    """
-    if job.port != AUTO and (job.port is not None or job.board.emulator is not None):
-        return job
-    from toolchain.device.ports import choose_port, find_ports
-
-    return replace(job, port=choose_port(job.board, find_ports(), ask=ask).device)
-
-
-def with_network(
-    job: Job, *, hidden: list[int] | None, epochs: int | None, seed: int | None
-) -> Job:
-    """Return the job with other settings of the network; None keeps the project's.
-
-    Raises:
-        ProjectError: an impossible value.
-    """
-    given = {"hidden": tuple(hidden) if hidden else None, "epochs": epochs, "seed": seed}
-    chosen = {name: value for name, value in given.items() if value is not None}
-    try:
-        network = Network.model_validate({**job.project.network.model_dump(), **chosen})
-    except ValidationError as cause:
-        raise ProjectError(f"network.{describe(cause, Network)}") from cause
-    return replace(job, project=job.project.model_copy(update={"network": network}))
-
-
 def simple_rules(job: Job) -> dict[str, Accuracy]:
     """Measure the simple forecasts on the held-out days."""
     from toolchain.demand.metrics import measure
@@ -379,7 +215,7 @@ def train(job: Job, report: Report) -> None:
             f"{job.foreign}: is a finished model, and nothing is trained. `shelfcast import` "
             "takes it in; without network.model the project trains its own."
         )
-    _need(job, run.dataset, "prepare")
+    need(job, run.dataset, "prepare")
     history = run.path / "history.json"
     inputs = {
         "code": code_version("network"),
@@ -415,8 +251,8 @@ def quantize(job: Job, report: Report) -> None:
 
     project, run = job.project, job.run
     windows = _windows_of(job)
-    _need(job, windows, "prepare")
-    _need(job, run.float_model, "train" if job.foreign is None else "import")
+    need(job, windows, "prepare")
+    need(job, run.float_model, "train" if job.foreign is None else "import")
     inputs = {
         "code": code_version("network", "graph"),
         "tensorflow": metadata.version("tensorflow"),
@@ -579,143 +415,7 @@ def _windows_of(job: Job) -> Path:
     return given if given.exists() else job.run.random_windows
 
 
-# From one network to many, and back to one.
-
-
-def compress(
-    job: Job, report: Report, *, quick: bool = False, workers: int = 1, scheduler: str | None = None
-) -> dict[str, Any]:
-    """Try the models of the project's study, measure each, and pick one; JSON values.
-
-    Args:
-        job: the project and the board that is built for.
-        report: told how far it is.
-        quick: the short form of the study, in a folder of its own.
-        workers: processes that train at the same time.
-        scheduler: a Dask cluster that trains instead.
-
-    Raises:
-        ToolError: no compiler for the board, no cluster, or nothing could be trained.
-    """
-    from toolchain.demand.windows import load_dataset
-    from toolchain.study.firmware import measure_all
-    from toolchain.study.picture import draw
-    from toolchain.study.plan import make_plan
-    from toolchain.study.results import make_results, to_csv
-
-    if job.foreign is not None:
-        raise ProjectError(
-            f"{job.foreign}: is a finished model; compress trains networks of its own. Leave "
-            "network.model out for that."
-        )
-    core = read_cores(job.boards)[job.board.core]
-    if not _compiler_version(f"{core.compiler}gcc"):
-        # Said before hours of training, not after them.
-        raise ToolMissing(
-            f"{core.compiler}gcc: not found. Install it: "
-            f"sudo apt-get install {' '.join(core.packages)}"
-        )
-    plan = make_plan(job.project, quick=quick)
-    study = _study_of(job, plan.features, quick=quick)
-    prepare(study, report)
-    outcome = _train_all(study, plan, report, workers=workers, scheduler=scheduler)
-    dataset = load_dataset(study.run.dataset)
-
-    def build_one(run: RunFolder) -> Image:
-        one = replace(study, run=run, runtime="engine")
-        render(one, _unheard)
-        return build(one, _unheard)
-
-    trained = list(outcome.trained.values())
-    with report("measure") as stage:
-        costs = measure_all(
-            trained,
-            dataset,
-            job.board,
-            build_one,
-            study.run.study_model,
-            stage.progress,
-            job.project.compression.oracle,
-        )
-        ran = "built" if job.board.emulator is None else "built and run"
-        stage.result(f"{len(trained)} models {ran} for {job.board.name}", skipped=False)
-    sizes = {name: study.run.study_model(name).model.stat().st_size for name in costs}
-    with report("pick") as stage:
-        results = make_results(
-            outcome,
-            plan.baseline.name,
-            costs,
-            job.project.study.budget,
-            job.board.name,
-            job.profile,
-            {name: vars(accuracy) for name, accuracy in simple_rules(study).items()},
-            sizes,
-        )
-        if any(row["flash_bytes"] is not None for row in results["rows"]):
-            draw(study.run.study_picture, results)
-        write_atomically(study.run.study_table, to_csv(results))
-        text = json.dumps(results, indent=2)
-        write_atomically(study.run.study_results, text + "\n")
-        stage.result(results["reason"], skipped=False)
-    return results
-
-
-def study_files(job: Job, *, quick: bool) -> dict[str, Path]:
-    """Return where `compress` leaves what it found out."""
-    run = RunFolder(job.run.study(quick=quick))
-    return {"rows": run.study_results, "table": run.study_table, "picture": run.study_picture}
-
-
-def with_budget(
-    job: Job, *, mape_points: float | None, mae_percent: float | None, flash_bytes: int | None
-) -> Job:
-    """Return the job with another budget for its study; None keeps the project's."""
-    given = {"mape_points": mape_points, "mae_percent": mae_percent, "flash_bytes": flash_bytes}
-    chosen = {name: value for name, value in given.items() if value is not None}
-    study = job.project.study
-    budget = study.budget.model_copy(update=chosen)
-    study = study.model_copy(update={"budget": budget})
-    return replace(job, project=job.project.model_copy(update={"study": study}))
-
-
-def with_model(job: Job, name: str) -> Job:
-    """Return the job for a model of the project's study: in its run folder, past its training.
-
-    The study is the whole one if it was done, else the quick one.
-
-    Raises:
-        RunError: no study was done, or it has no such model.
-    """
-    for quick in (False, True):
-        study = RunFolder(job.run.study(quick=quick))
-        if study.study_results.exists():
-            break
-    else:
-        raise RunError(f"{study.study_results}: not there yet. `shelfcast compress` makes it.")
-    try:
-        results = json.loads(study.study_results.read_text(encoding="utf-8"))
-        models = {row["name"]: row["model"] for row in results["rows"] if row["quantized"]}
-        floats = {row["name"] for row in results["rows"]} - set(models)
-        picked, reason = results["picked"], results["reason"]
-    except (ValueError, KeyError, TypeError) as cause:
-        raise RunError(
-            f"{study.study_results}: not the results of a study. `shelfcast compress` makes them "
-            "again."
-        ) from cause
-    if name == "picked":
-        if picked is None:
-            raise RunError(f"{study.study_results}: nothing is picked: {reason}")
-        name = picked
-    trial = models.get(name, name)
-    if trial not in models.values():
-        if name in floats:
-            raise RunError(f'"{name}" is a float model; boards run its INT8 twin: --model '
-                           f"{name.removesuffix('-float')}-int8")  # fmt: skip
-        raise RunError(f'unknown model "{name}"; {nearest(name, [*models, "picked"])}')
-    run = study.study_model(trial)
-    if not (run.model.exists() and run.dataset.exists()):
-        raise RunError(f"{run.path}: the model is gone. `shelfcast compress` puts it back.")
-    return replace(job, run=run, model=trial)
+# From a network of a study to what the host forecasts with it.
 
 
 def forecast_on_host(job: Job, report: Report) -> None:
@@ -740,73 +440,6 @@ def forecast_on_host(job: Job, report: Report) -> None:
 
         done = run.do("forecast", inputs, [run.host_forecasts], work)
         stage.result(f"{job.model}, on the host", skipped=not done)
-
-
-def _study_of(job: Job, features: tuple[Feature, ...], *, quick: bool) -> Job:
-    """Return the job that prepares a study's dataset: all that its models read, in its folder."""
-    network = job.project.network
-    update: dict[str, Any] = {"features": features}
-    if quick:
-        most = job.project.study.quick.max_windows
-        update["max_windows"] = min(most, network.max_windows or most)
-    project = job.project.model_copy(update={"network": network.model_copy(update=update)})
-    return replace(job, project=project, run=RunFolder(job.run.study(quick=quick)))
-
-
-def _train_all(
-    study: Job, plan: Plan, report: Report, *, workers: int, scheduler: str | None
-) -> Outcome:
-    """Train what is not trained yet, here or on a cluster."""
-    from toolchain.study.store import Store
-    from toolchain.study.training import train_all
-
-    run, settings = study.run, study.project.study
-
-    def open_crew() -> Any:
-        if scheduler is not None:
-            from toolchain.study.cluster import ClusterCrew
-
-            return ClusterCrew(scheduler, run.dataset)
-        from toolchain.study.crew import LocalCrew
-
-        return LocalCrew(workers, run.dataset, run.path / "logs")
-
-    with report("train") as stage:
-        outcome = train_all(
-            plan,
-            sha256_of(run.dataset),
-            Store(run.path / "trained"),
-            open_crew,
-            stage.progress,
-            margin_percent=settings.margin_percent if settings.search == "race" else None,
-        )
-        words = [f"{outcome.done} trained, {outcome.found} found from before"]
-        words += [f"{outcome.rescored} scored again"] if outcome.rescored else []
-        words += [f"{len(outcome.failures)} failed"] if outcome.failures else []
-        words += [f"made again, because {'; '.join(outcome.damaged)}"] if outcome.damaged else []
-        if plan.baseline.name not in outcome.trained:
-            failures = [it for it in outcome.failures if it.name == plan.baseline.name]
-            raise ToolError(
-                f"study: {len(outcome.failures)} trainings failed, those of the baseline "
-                f"{plan.baseline.name} among them; the first: {failures[0].why}"
-            )
-        stage.result(", ".join(words), skipped=not (outcome.done or outcome.rescored))
-    return outcome
-
-
-class _Unheard:
-    """A stage that nobody waits for by itself."""
-
-    def progress(self, fraction: float, words: str) -> None:
-        """Tell nobody."""
-
-    def result(self, words: str, *, skipped: bool) -> None:
-        """Tell nobody."""
-
-
-@contextmanager
-def _unheard(_: str) -> Iterator[Stage]:
-    yield _Unheard()
 
 
 # From a quantized network to a board.
@@ -841,7 +474,7 @@ def render(job: Job, report: Report) -> Path:
     _refuse_runtime(job)
     if job.foreign is not None:
         import_model(job, report)
-    _need(job, run.model, "quantize")
+    need(job, run.model, "quantize")
     sources = run.sources(job.place)
     core = read_cores(job.boards)[board.core]
     inputs = {
@@ -908,16 +541,14 @@ def build(job: Job, report: Report) -> Image:
 
     run, board = job.run, job.board
     shelf = job.project.firmware.application == "shelf"
-    if shelf:
-        board = without_storage(board)
     sources, image = run.sources(job.place), run.image(job.place)
-    _need(job, sources, "render", of_board=True)
+    need(job, sources, "render", of_board=True)
     _refuse_another_model(job)
     core = read_cores(job.boards)[board.core]
     tflm = _find_tflm(job)
     inputs = {
         "sources": sha256_of(sources),
-        "compiler": _compiler_version(f"{core.compiler}gcc"),
+        "compiler": compiler_version(f"{core.compiler}gcc"),
         "tflm": tflm and [
             *map(str, tflm.includes), *(sha256_of(library) for library in tflm.libraries)
         ],
@@ -974,103 +605,6 @@ def _record_build(job: Job) -> None:
     )
 
 
-def export(
-    source: Path,
-    form: Format,
-    report: Report,
-    *,
-    run: Path | None = None,
-    boards: Path | None = None,
-    board: str | None = None,
-    core: str | None = None,
-    profile: Profile | None = None,
-    name: str | None = None,
-    out: Path | None = None,
-    representative: Path | None = None,
-) -> Exported:
-    """Write a model, or a project's, as a library for somebody else's firmware.
-
-    Without a board or a core, the library runs on any. A Keras file is taken in first.
-
-    Raises:
-        InputError: no such model, project, board or core; a bad name; a folder with other files.
-    """
-    from toolchain.demand.windows import INPUT_LIMIT
-    from toolchain.firmware.export import ANY_CORE, NO_CLIP, target_of, usual_name
-    from toolchain.firmware.export import export as write
-    from toolchain.graph.tflite_file import load_graph
-
-    folder = boards or boards_dir()
-    cores = read_cores(folder)
-    if board is not None and core is not None:
-        raise InputError("--board and --core: name one of them; a board has a core.")
-    if core is not None and core not in cores:
-        raise InputError(f'unknown core "{core}"; {nearest(core, cores)}')
-    target, usual = ANY_CORE, profile or "speed"
-    if board is not None:
-        found = find_board(board, folder)
-        target, usual = target_of(cores[found.core]), profile or usual_profile(found)
-    elif core is not None:
-        target = target_of(cores[core])
-    if is_model(source):
-        path, words, limit, verdicts = source, source.stem, NO_CLIP, None
-        if is_float(source):
-            job = open_job(source, run=run, boards=folder, representative=representative)
-            import_model(job, report)
-            path = job.run.model
-    else:
-        project = read_project(source)
-        verdicts = RunFolder(run or Path("runs") / project.name)
-        path, words, limit = verdicts.model, project.name, INPUT_LIMIT
-        if not path.exists():
-            raise RunError(f"{path}: not there yet. `shelfcast quantize` makes it.")
-    graph = load_graph(path)
-    chosen = name if name is not None else usual_name(words)
-    with report("export") as stage:
-        result = write(
-            graph,
-            form,
-            chosen,
-            out or Path(f"{chosen}_forecast"),
-            target=target,
-            profile=usual,
-            limit=limit,
-            validated=() if verdicts is None else _verdicts(verdicts, graph),
-        )
-        stage.result(
-            f"{result.folder}: kernel {result.kernel}, {result.constant_bytes:,} bytes of "
-            f"constants, {result.state_bytes:,} of RAM for each state"
-            + ("" if result.units else f"; no functions in sales units: {result.units_refused}"),
-            skipped=False,
-        )
-    return result
-
-
-def _verdicts(run: RunFolder, graph: Graph) -> list[Validated]:
-    """Return what the boards of a run said about a model."""
-    from toolchain.firmware.export import Validated
-
-    found = []
-    for path in sorted(run.path.glob("*/validation.json")):
-        verdict = json.loads(path.read_text(encoding="utf-8"))
-        if verdict["model_crc"] != f"{graph.crc32:08x}" or verdict["runtime"] == "tflm":
-            continue
-        device, parity = verdict["accuracy"]["device"], verdict["parity"]
-        found.append(
-            Validated(
-                board=verdict["board"],
-                emulated=verdict["emulated"],
-                windows=parity["windows"],
-                mismatches=parity["mismatches"],
-                mae=device["mae"],
-                float_mae=verdict["accuracy"].get("float", {}).get("mae"),
-                wape_percent=device["wape_percent"],
-                verdict=verdict["verdict"],
-            )
-        )
-    return found
-
-
 def flash_plan(job: Job) -> dict[str, Any]:
     """Return the commands that write the image onto the hardware, and run none.
 
@@ -1079,7 +613,7 @@ def flash_plan(job: Job) -> dict[str, Any]:
     from toolchain.device.flashers.catalog import flasher_of, plan
 
     image = job.run.image(job.place)
-    _need(job, image, "build", of_board=True)
+    need(job, image, "build", of_board=True)
     _refuse_another_model(job)
     port = None if job.port == AUTO else job.port
     steps = plan(job.board, image, port or "PORT")
@@ -1098,7 +632,7 @@ def flash(job: Job, report: Report) -> dict[str, Any]:
     from toolchain.graph.tflite_file import load_graph
 
     image = job.run.image(job.place)
-    _need(job, image, "build", of_board=True)
+    need(job, image, "build", of_board=True)
     _refuse_another_model(job)
     graph = load_graph(job.run.model, job.project.compression.oracle)
     with report("flash") as stage:
@@ -1147,8 +681,8 @@ def validate(
     made = "quantize" if job.foreign is None else "render"
     for path, verb in ((windows_file, "prepare" if job.foreign is None else "render"),
                        (run.model, made), (run.host_forecasts, made)):  # fmt: skip
-        _need(job, path, verb)
-    _need(job, run.image(job.place), "build", of_board=True)
+        need(job, path, verb)
+    need(job, run.image(job.place), "build", of_board=True)
     _refuse_another_model(job)
     wanted = settings.model_copy(
         update={
@@ -1300,15 +834,6 @@ def _link(port: str | None) -> Literal["emulator", "socket", "serial"]:
     return "socket" if "://" in port else "serial"
 
 
-def _need(job: Job, path: Path, verb: str, *, of_board: bool = False) -> None:
-    """Refuse to begin before the stage that makes `path` is done, for its board if it is of one."""
-    if not path.exists():
-        words = f" {shlex.quote(str(job.bare))}" if job.bare is not None else ""
-        words += f" --board {job.board.name}" if of_board else ""
-        words += f" --runtime {job.runtime}" if of_board and job.runtime != "engine" else ""
-        raise RunError(f"{path}: not there yet. `shelfcast {verb}{words}` makes it.")
-
-
 def _refuse_another_model(job: Job) -> None:
     """Refuse a finished model that is not the one the run folder was made from."""
     path, run = job.foreign, job.run
@@ -1334,12 +859,3 @@ def _describe_training(project: Project, history: Path) -> str:
         f"LSTM-{sizes}, {entries['parameters']:,} parameters; epoch {entries['best']} of "
         f"{len(entries['epochs'])} is best: validation MAE {best['validation_mae']:.2f} units"
     )
-
-
-def _compiler_version(program: str) -> str:
-    """Return what identifies a compiler: another one gives another image."""
-    path = shutil.which(program)
-    if path is None:
-        return ""
-    file = Path(path).resolve()
-    return f"{file} {file.stat().st_size}"

@@ -16,7 +16,7 @@ from toolchain.files import sha256_of, write_atomically
 from toolchain.graph.tflite_file import load_graph
 from toolchain.graph.types import Graph
 from toolchain.graph.units import FRACTION_BITS
-from toolchain.pipeline import Job, Report
+from toolchain.job import Job, Report
 from toolchain.project import Feature
 from toolchain.shelf.calendar import date_of
 from toolchain.shelf.decimals import decimal_of
