@@ -83,10 +83,11 @@ def check_fit(job: Job, report: Report) -> None:
             raise DoesNotFit(
                 f"{board.name}: {row.why}. {'; '.join(help_) or 'No board is large enough'}."
             )
-        own = row.prediction
+        own, shelf = row.prediction, job.project.firmware.application == "shelf"
         stage.result(
             f"flash {own.flash_bytes:,} of {board.flash.bytes:,} bytes, RAM {own.ram_bytes:,} and "
-            f"{row.stack_needed:,} of stack of {board.ram.bytes:,}: predicted",
+            f"{row.stack_needed:,} of stack of {board.ram.bytes:,}: predicted"
+            + (" for the console's firmware; a shelf's takes more" if shelf else ""),
             skipped=False,
         )
 
