@@ -94,7 +94,12 @@ def ram_end(image: Image, origin: int) -> int:
 
 _VARIED = [
     Shape(hidden, features, 28, structure, sparsity)
-    for structure, sparsity in (("dense", 0.0), ("blocks", 0.7), ("scattered", 0.9))
+    for structure, sparsity in (
+        ("dense", 0.0),
+        ("blocks", 0.5),
+        ("blocks", 0.7),
+        ("scattered", 0.9),
+    )
     for hidden, features in (
         *itertools.product([(n,) for n in (16, 20, 21, 24, 32, 42, 48, 64, 90)], (1, 3, 5, 8)),
         ((16,), 40),
