@@ -37,7 +37,11 @@ def test_each_layer_is_one_operator(converted) -> None:
 
 
 def test_a_float_model_is_refused() -> None:
-    with pytest.raises(ModelError, match=r"^model\.tflite: its input is float; a model with int8"):
+    with pytest.raises(
+        ModelError,
+        match=r"^model\.tflite: its input is float, and operator 0 UNIDIRECTIONAL_SEQUENCE_LSTM "
+        "computes with it; a model with int8",
+    ):
         parse_graph(float_tflite(keras_3=False), "model.tflite")
 
 

@@ -46,7 +46,8 @@ def compare(name, shape, profile, folder, *, instructions=0.03) -> None:
     graph = sample_graph(shape)
     predicted = predict(graph, board, core_of(board), profile)
     assert predicted is not None
-    assert predicted.approximate == (len(shape.hidden) > 1)
+    if shape in SHAPES:
+        assert not predicted.approximate
 
     image = build_it(graph, board, folder, profile)
 
@@ -61,7 +62,9 @@ def compare(name, shape, profile, folder, *, instructions=0.03) -> None:
         session.save()
         session.state(0)
         _, used = session.stack()
-    assert used <= predicted.stack_bytes <= used + 96
+    assert used <= predicted.stack_bytes
+    if not predicted.approximate:
+        assert predicted.stack_bytes <= used + 96
     counted = board.emulator.cycles(ticks)
     if counted is None:
         counted = board.emulator.instructions(ticks, board.clock_hz)
