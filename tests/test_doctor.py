@@ -1,8 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,18 +25,21 @@ def tools(tmp_path: Path) -> Callable[..., Which]:
     """Programs that say a version; those named are missing."""
 
     def make(*missing: str, c_library: bool = True) -> Which:
+        # Written once, before any thread: a child that another thread starts meanwhile would hold
+        # the file open, and what is open for writing cannot be run.
+        scripts = {}
+        for broken in (False, True):
+            scripts[broken] = tmp_path / f"says-a-version-{int(broken)}"
+            text = f'case "$*" in *-E*) exit {int(broken)};; esac'
+            scripts[broken].write_text(f"#!/bin/sh\n{text}\necho ${{0##*/}} version 1.2.3-4\n")
+            scripts[broken].chmod(0o755)
+
         def which(program: str) -> str | None:
             if program in missing:
                 return None
             path = tmp_path / program
-            if not path.exists():
-                broken = program.startswith("arm-") and not c_library
-                text = f'case "$*" in *-E*) exit {int(broken)};; esac'
-                # Renamed when it is whole: a program that is being written cannot be run.
-                new = tmp_path / f"{program}.{threading.get_ident()}"
-                new.write_text(f"#!/bin/sh\n{text}\necho {program} version 1.2.3-4\n")
-                new.chmod(0o755)
-                new.replace(path)
+            with contextlib.suppress(FileExistsError):
+                path.symlink_to(scripts[program.startswith("arm-") and not c_library])
             return str(path)
 
         return which
