@@ -126,7 +126,8 @@ static void runner_program(void) {
         const uint32_t length = runner_read_number();
         const bool eeprom = command == 'E';
         const uint32_t size = (eeprom ? runner_avr->e2end : (uint32_t)runner_avr->flashend) + 1u;
-        if (strchr("WRE", command) == NULL || length > size || address > size - length) {
+        if ((command != 'W' && command != 'R' && !eeprom) || length > size ||
+            address > size - length) {
             fprintf(stderr, "%c %u %u: the memory has %u bytes\n", command, (unsigned)address,
                     (unsigned)length, (unsigned)size);
             exit(1);
