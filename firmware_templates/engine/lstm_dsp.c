@@ -35,6 +35,31 @@ typedef struct {
     int32_t gate[GATES];
 } lstm_sums_t;
 
+// Columns that the code of a dense row multiplies at a time.
+#define LSTM_GROUP_COLUMNS 8
+
+// Formats of the matrices that rows are read from, and whether rows begin at more than one place of
+// the code for them: one for each format, and for dense rows one for each number of groups that the
+// first turn of the loop has.
+#if LSTM_FEW_INPUTS
+#define LSTM_ROW_FORMATS LSTM_RECURRENT_FORMATS
+#define LSTM_HAS_ONE_LENGTH (LSTM_HIDDEN_SIZE > 0)
+#else
+#define LSTM_ROW_FORMATS (LSTM_RECURRENT_FORMATS | LSTM_INPUT_FORMATS)
+#define LSTM_HAS_ONE_LENGTH                                                                        \
+    (LSTM_HIDDEN_SIZE > 0 &&                                                                       \
+     LSTM_INPUT_SIZE / LSTM_GROUP_COLUMNS == LSTM_HIDDEN_SIZE / LSTM_GROUP_COLUMNS)
+#endif
+#define LSTM_HAS_DENSE_ROWS (LSTM_ROW_FORMATS & 1)
+#define LSTM_HAS_BLOCK_ROWS (LSTM_ROW_FORMATS & 2)
+#define LSTM_HAS_SCATTERED_ROWS (LSTM_ROW_FORMATS & 4)
+#define LSTM_HAS_SPARSE_ROWS (LSTM_ROW_FORMATS != 1)
+#if LSTM_ROW_FORMATS == 2 || LSTM_ROW_FORMATS == 4 || (LSTM_ROW_FORMATS == 1 && LSTM_HAS_ONE_LENGTH)
+#define LSTM_ENTRIES 0
+#else
+#define LSTM_ENTRIES 1
+#endif
+
 // What layer->constants holds, in the order in which the assembly below reads it.
 typedef struct {
     int32_t recurrent_multiplier[GATES];  // sums -> Q3.12, in two roundings
@@ -72,12 +97,16 @@ typedef struct {
         const int8_t *weights;  // of the next unit
         const lstm_values_t *values;
     } from;
+#if LSTM_ENTRIES
     uintptr_t entry;  // into the code of lstm_row
-#if LSTM_HAS_BLOCKS || LSTM_HAS_SCATTERED
+#endif
+#if LSTM_HAS_SPARSE_ROWS
     const uint8_t *index;
 #endif
+#if LSTM_ROW_FORMATS != 2
     const int16_t *groups_end;  // of the values that are multiplied eight at a time; or of all
-#if LSTM_UNEVEN_GROUPS
+#endif
+#if LSTM_HAS_DENSE_ROWS && LSTM_UNEVEN_GROUPS
     const int16_t *pairs_end;  // two at a time
 #endif
 #if LSTM_SINGLE_COLUMNS
@@ -147,8 +176,7 @@ static inline void lstm_add_column(lstm_sums_t *sums, const int8_t *weights, int
     "ldmia.w r0!, {r6, r7, r8, r9}\n"                                                              \
     LSTM_DENSE_PAIR(r6, r7, r12)                                                                   \
     LSTM_DENSE_PAIR(r8, r9, lr)
-#define LSTM_GROUP_COLUMNS 8u
-#define LSTM_GROUP_BYTES 108u
+#define LSTM_GROUP_BYTES 108
 
 // The same for a block. Which values it has differs from unit to unit, and so would their sum: a
 // lane is 256 * one + other as a number, and SXTB16 takes out the other.
@@ -164,7 +192,7 @@ static inline void lstm_add_column(lstm_sums_t *sums, const int8_t *weights, int
     "smlad r4, r10, r8, r4\n"
 
 #if FORECAST_PREFER_SIZE
-#define LSTM_UNROLLED 1u
+#define LSTM_UNROLLED 1
 #define LSTM_DENSE_GROUPS LSTM_DENSE_GROUP
 #define LSTM_BLOCKS_LOOP                                                                           \
     "b 6f\n"                                                                                       \
@@ -174,7 +202,7 @@ static inline void lstm_add_column(lstm_sums_t *sums, const int8_t *weights, int
     "subs r7, r7, #1\n"                                                                            \
     "bpl 5b\n"
 #else
-#define LSTM_UNROLLED 4u
+#define LSTM_UNROLLED 4
 #define LSTM_DENSE_GROUPS LSTM_DENSE_GROUP LSTM_DENSE_GROUP LSTM_DENSE_GROUP LSTM_DENSE_GROUP
 // First those that do not fill four, so that the loop ends with its last.
 #define LSTM_BLOCKS_LOOP                                                                           \
@@ -226,13 +254,16 @@ static inline void lstm_add_column(lstm_sums_t *sums, const int8_t *weights, int
 
 // clang-format on
 
+// How many groups the first turn of a dense row's loop has: all others are full.
+#define LSTM_FIRST_GROUPS(groups) ((groups) > 0 ? ((groups)-1) % LSTM_UNROLLED + 1 : 0)
+#define LSTM_GROUPS (LSTM_HIDDEN_SIZE / LSTM_GROUP_COLUMNS)
+#define LSTM_SKIPS_GROUPS (!LSTM_ENTRIES && LSTM_FIRST_GROUPS(LSTM_GROUPS) < LSTM_UNROLLED)
+
 // Labels in lstm_row, where a route enters it. Should a compiler want two copies of the assembly,
 // the assembler will refuse them.
+#if LSTM_ENTRIES
 extern const uint8_t lstm_dense_end[];
-#if LSTM_HAS_BLOCKS
 extern const uint8_t lstm_blocks[];
-#endif
-#if LSTM_HAS_SCATTERED
 extern const uint8_t lstm_scattered[];
 #endif
 
@@ -254,8 +285,10 @@ static void lstm_row(lstm_sums_t *sums, lstm_route_t *moving) {
         "ldrd r0, r1, %[from]\n"
         "ldrd r2, r3, [r1]\n"
         "ldrd r4, r5, [r1], #8\n"
+#if LSTM_ENTRIES
         "ldr.w pc, %[entry]\n"
-#if LSTM_HAS_BLOCKS
+#endif
+#if LSTM_HAS_BLOCK_ROWS
         "lstm_blocks:\n"
         "ldr r6, %[index]\n"
         "ldrb r7, [r6], #1\n"  // how many
@@ -265,15 +298,23 @@ static void lstm_row(lstm_sums_t *sums, lstm_route_t *moving) {
         "sub r5, r5, r4\n"
         "asr r3, r3, #8\n"
         "asr r5, r5, #8\n"
+#if LSTM_ENTRIES
         "b 3f\n"
 #endif
-#if LSTM_HAS_SCATTERED
+#endif
+#if LSTM_HAS_SCATTERED_ROWS
         "lstm_scattered:\n"
         "ldr r6, %[index]\n"
         "ldr lr, %[groups_end]\n"
         LSTM_SCATTERED_LOOP
         "str r6, %[index]\n"
+#if LSTM_ENTRIES
         "b 3f\n"
+#endif
+#endif
+#if LSTM_HAS_DENSE_ROWS
+#if LSTM_SKIPS_GROUPS
+        "b lstm_dense_end - %c[first]\n"
 #endif
         "1:\n"
         LSTM_DENSE_GROUPS
@@ -294,18 +335,25 @@ static void lstm_row(lstm_sums_t *sums, lstm_route_t *moving) {
 #endif
         "sub r2, r2, r3, lsl #8\n"
         "sub r4, r4, r5, lsl #8\n"
+#endif
         "3:\n"
         "str r0, %[from]\n"
         : "=r"(forget), "=r"(input), "=r"(output), "=r"(cell),
-#if LSTM_HAS_BLOCKS || LSTM_HAS_SCATTERED
+#if LSTM_HAS_SPARSE_ROWS
           [index] "+m"(route->index),
 #endif
           [from] "+m"(route->from)
-        : [entry] "m"(route->entry),
-#if LSTM_UNEVEN_GROUPS
+        :
+#if LSTM_ENTRIES
+          [entry] "m"(route->entry),
+#endif
+#if LSTM_HAS_DENSE_ROWS && LSTM_UNEVEN_GROUPS
           [pairs_end] "m"(route->pairs_end),
 #endif
-          [groups_end] "m"(route->groups_end)
+#if LSTM_ROW_FORMATS != 2
+          [groups_end] "m"(route->groups_end),
+#endif
+          [first] "i"(LSTM_GROUP_BYTES * LSTM_FIRST_GROUPS(LSTM_GROUPS))
         : "r0", "r1", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory");
     // clang-format on
     *sums = (lstm_sums_t){{input, forget, cell, output}};
@@ -317,7 +365,7 @@ static void lstm_row(lstm_sums_t *sums, lstm_route_t *moving) {
 #endif
 #if !LSTM_FEW_INPUTS
     moving->from.weights = copy.from.weights;
-#if LSTM_HAS_BLOCKS || LSTM_HAS_SCATTERED
+#if LSTM_HAS_SPARSE_ROWS
     moving->index = copy.index;
 #endif
 #endif
@@ -378,23 +426,26 @@ static void lstm_plan(lstm_route_t *route, lstm_values_t *widened, const lstm_ma
     (void)few;
     uint32_t paired = columns;
 #endif
-    uint32_t groups = paired / LSTM_GROUP_COLUMNS;
-    uint32_t first = (groups - 1) % LSTM_UNROLLED + 1;
-#if LSTM_UNEVEN_GROUPS || LSTM_SINGLE_COLUMNS
-    first = groups > 0 ? first : 0;
-#endif
     route->from.weights = matrix->weights;
     route->from.values = widened;
-    route->entry = (uintptr_t)lstm_dense_end - first * LSTM_GROUP_BYTES + 1;  // 1: Thumb
+#if LSTM_ROW_FORMATS == 2
+    (void)paired;
+#else
+    uint32_t groups = paired / LSTM_GROUP_COLUMNS;
     route->groups_end = widened->values + groups * LSTM_GROUP_COLUMNS;
-#if LSTM_UNEVEN_GROUPS
+#if LSTM_ENTRIES && LSTM_HAS_DENSE_ROWS
+    uint32_t skipped = LSTM_FIRST_GROUPS(groups) * LSTM_GROUP_BYTES;
+    route->entry = (uintptr_t)lstm_dense_end - skipped + 1;  // 1: Thumb
+#endif
+#endif
+#if LSTM_HAS_DENSE_ROWS && LSTM_UNEVEN_GROUPS
     route->pairs_end = widened->values + paired;
 #endif
 #if LSTM_SINGLE_COLUMNS
     route->singles = widened->values + paired;
     route->single_count = columns - paired;
 #endif
-#if LSTM_HAS_BLOCKS || LSTM_HAS_SCATTERED
+#if LSTM_HAS_SPARSE_ROWS
     route->index = matrix->index;
     if (matrix->format != LSTM_DENSE) {
         widened->start[0] = 0;
@@ -403,15 +454,19 @@ static void lstm_plan(lstm_route_t *route, lstm_values_t *widened, const lstm_ma
 #endif
     }
 #endif
-#if LSTM_HAS_BLOCKS
+#if LSTM_HAS_SCATTERED_ROWS
+    if (matrix->format == LSTM_SCATTERED) {
+        route->groups_end = widened->values + (columns + 1) / 2 * 2;
+    }
+#endif
+#if LSTM_ENTRIES && LSTM_HAS_BLOCK_ROWS
     if (matrix->format == LSTM_BLOCKS) {
         route->entry = (uintptr_t)lstm_blocks + 1;
     }
 #endif
-#if LSTM_HAS_SCATTERED
+#if LSTM_ENTRIES && LSTM_HAS_SCATTERED_ROWS
     if (matrix->format == LSTM_SCATTERED) {
         route->entry = (uintptr_t)lstm_scattered + 1;
-        route->groups_end = widened->values + (columns + 1) / 2 * 2;
     }
 #endif
 }

@@ -83,6 +83,13 @@ def test_a_whole_image_of_16_units_takes_at_most_3000_bytes_on_an_m0():
     assert ROWS["microbit size lstm:16x1"]["image_bytes"] <= 3_000
 
 
+def test_16_units_take_at_most_200_bytes_of_ram_on_cortex_m():
+    for place in ("netduinoplus2 speed", "netduinoplus2 size", "mps2-an500 speed",
+                  "mps2-an505 speed", "stm32vldiscovery speed", "microbit size"):  # fmt: skip
+        row = ROWS[f"{place} lstm:16x1"]
+        assert row["ram_bytes"] + row["stack_bytes"] <= 200
+
+
 def test_64_units_take_at_most_500_bytes_of_ram_for_speed_on_cortex_m():
     for board in ("netduinoplus2", "stm32vldiscovery", "microbit", "mps3-an547"):
         row = ROWS[f"{board} speed lstm:64x1"]

@@ -19,7 +19,7 @@ from toolchain.board import boards_dir, find_board, read_cores
 from toolchain.device.running import open_device
 from toolchain.errors import ToolMissing
 from toolchain.firmware.build import build
-from toolchain.firmware.kernel import even, pad_columns
+from toolchain.firmware.kernel import FORMATS, even, pad_columns
 from toolchain.firmware.kernels import KERNELS, choose_kernel, dsp
 from toolchain.firmware.pack import layer_instructions
 from toolchain.firmware.render import render
@@ -365,6 +365,20 @@ def test_matrices_of_both_layers_are_exact_in_every_format(chosen, profile, tmp_
     run_on_core(sample_graph(shape), BOARD, "dsp", profile, tmp_path)
     text = (tmp_path / "sources" / "model.c").read_text()
     assert text.count(f".format = LSTM_{chosen.upper()}") == (4 if profile == "speed" else 2)
+
+
+@pytest.mark.parametrize(("inputs", "recurrent", "profile"), one_in(5, FORMATS, FORMATS, PROFILES))
+def test_rows_are_exact_in_every_pair_of_formats(inputs, recurrent, profile, tmp_path, monkeypatch):
+    features = 14  # too many to be multiplied one by one
+    monkeypatch.setattr(
+        "toolchain.firmware.pack.choose_format",
+        lambda weights, _: inputs if weights.shape[2] == features else recurrent,
+    )
+    run_on_core(sample_graph(Shape((20,), features, 5)), BOARD, "dsp", profile, tmp_path)
+    text = (tmp_path / "sources" / "config.h").read_text()
+    masks = {"dense": 1, "blocks": 2, "scattered": 4}
+    assert f"LSTM_INPUT_FORMATS {masks[inputs]}\n" in text
+    assert f"LSTM_RECURRENT_FORMATS {masks[recurrent]}\n" in text
 
 
 # What it costs.
