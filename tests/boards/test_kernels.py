@@ -36,16 +36,22 @@ def random_recipe(kernel: str, number: int) -> Recipe:
     ram = find_board(BOARD_OF[kernel], boards_dir()).ram.bytes
     small = ram < 4096
     layers = int(rng.integers(1, 3))
-    # The console keeps the states of a whole sequence: 365 steps of them need the room.
     whole = bool(rng.random() < 0.3) and ram >= 16_384
     wild = bool(rng.random() < 0.5)
     zeros = rng.choice(["none", "blocks", "scattered"])
+    steps = int(rng.choice([2, 5, 11, 28, 60] if small else [2, 5, 28, 90, 365]))
+    features = int(rng.integers(1, 5 if small else 17))
+    hidden = tuple(int(size) for size in rng.integers(1, 20 if small else 41, layers))
+    outputs = int(rng.integers(1, 4))
+    if whole:
+        # The console keeps the window, the states of all its steps, and what comes out of them.
+        steps = min(steps, ram // 2 // (features + hidden[-1] + outputs))
     return Recipe(
         seed=number,
-        steps=int(rng.choice([2, 5, 11, 28, 60] if small else [2, 5, 28, 90, 365])),
-        features=int(rng.integers(1, 5 if small else 17)),
-        hidden=tuple(int(size) for size in rng.integers(1, 20 if small else 41, layers)),
-        dense=(int(rng.integers(1, 4)),),
+        steps=steps,
+        features=features,
+        hidden=hidden,
+        dense=(outputs,),
         whole_sequence=whole,
         weight_scale=float(rng.choice([0.05, 0.2] if wild else [0.002, 0.004, 0.008])),
         bias_limit=200_000 if wild else 20_000,
