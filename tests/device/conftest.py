@@ -360,7 +360,7 @@ def is_running(process_id: int) -> bool:
 
 
 def wait_until_gone(process_id: int) -> bool:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while is_running(process_id) and time.monotonic() < deadline:
         time.sleep(0.01)
     return not is_running(process_id)

@@ -213,8 +213,9 @@ def test_boot_text_and_garbage_before_the_greeting_are_passed_over(
 
 
 def test_a_board_that_restarts_when_its_port_is_opened_is_waited_for(
-    bench: SimpleNamespace, talk: Talk
+    bench: SimpleNamespace, talk: Talk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("toolchain.device.session._HELLO_EVERY_S", 5.0)
     device = bench.ToyDevice()
     boot = [device.restart()]
     # The first greeting is lost in the restart.
@@ -222,7 +223,7 @@ def test_a_board_that_restarts_when_its_port_is_opened_is_waited_for(
     started = time.monotonic()
 
     assert session.hello().board == "netduinoplus2"
-    assert time.monotonic() - started < 0.3
+    assert time.monotonic() - started < 4
 
 
 def test_half_a_line_left_by_an_earlier_host_does_not_swallow_the_greeting(

@@ -45,7 +45,14 @@ def test_tasks_are_begun_in_their_order(tmp_path):
 
 
 def test_the_workers_share_the_tasks(tmp_path):
-    body = "time.sleep(0.2)\nprint(json.dumps({'done': {'pid': os.getpid()}}), flush=True)"
+    (tmp_path / "met").mkdir()
+    body = (
+        f"met = {str(tmp_path / 'met')!r}\n"
+        "open(os.path.join(met, str(os.getpid())), 'w').close()\n"
+        "while len(os.listdir(met)) < 2:\n"
+        "    time.sleep(0.01)\n"
+        "print(json.dumps({'done': {'pid': os.getpid()}}), flush=True)"
+    )
     with crew_of(tmp_path, body, workers=2) as crew:
         events = list(crew.work(tasks_for(tmp_path, *range(6))))
 

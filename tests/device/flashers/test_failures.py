@@ -485,11 +485,11 @@ def test_a_tool_that_hangs_is_stopped(make_board: MakeBoard, image: Path, tmp_pa
     hanging.chmod(0o755)
     with pytest.raises(FlashError) as caught:
         write_image(
-            make_board(kind="picotool"), image, which=lambda name: str(hanging), silence_s=0.3
+            make_board(kind="picotool"), image, which=lambda name: str(hanging), silence_s=1.5
         )
 
     assert str(caught.value) == (
-        "shelf: picotool said nothing for 0.3 s and was stopped. Unplug the board, plug it in, and "
+        "shelf: picotool said nothing for 1.5 s and was stopped. Unplug the board, plug it in, and "
         f"try again, or see for yourself: picotool load --verify --execute {image}"
     )
     with pytest.raises(ProcessLookupError):
@@ -507,7 +507,7 @@ def test_a_tool_that_hangs_after_it_said_why_is_understood(
     hanging.chmod(0o755)
     board = make_board(kind="avrdude", part="m2560", programmer="wiring")
     with pytest.raises(FlashError, match=r"^shelf: avrdude cannot open the port /dev/ttyX: "):
-        write_image(board, image, port="/dev/ttyX", which=lambda name: str(hanging), silence_s=0.3)
+        write_image(board, image, port="/dev/ttyX", which=lambda name: str(hanging), silence_s=1.5)
 
 
 # What a success looks like, for the tools whose exit code alone does not show it.

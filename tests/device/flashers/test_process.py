@@ -45,7 +45,7 @@ def test_a_program_has_nothing_to_read() -> None:
 
 def test_a_silent_program_is_ended_with_what_it_said() -> None:
     with pytest.raises(Hung) as caught:
-        run(python("import time; print('waiting'); time.sleep(60)"), silence_s=0.5)
+        run(python("import time; print('waiting'); time.sleep(60)"), silence_s=2.0)
 
     assert caught.value.output == "waiting\n"
 
