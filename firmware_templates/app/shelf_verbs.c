@@ -7,14 +7,20 @@
 
 #define SHELF_QUARTER_BITS 14  // of Q15.16 below a quarter
 
+static void shelf_send_two_digits(uint8_t number) {
+    line_char('-');
+    if (number < 10) {
+        line_char('0');
+    }
+    line_unsigned(number);
+}
+
 static void shelf_send_date(const FLASH_DATA char *key, uint16_t day) {
     const calendar_date_t date = calendar_date(day);
     line_text(key);
     line_unsigned(date.year);
-    line_text(date.month < 10 ? FLASH_TEXT("-0") : FLASH_TEXT("-"));
-    line_unsigned(date.month);
-    line_text(date.day < 10 ? FLASH_TEXT("-0") : FLASH_TEXT("-"));
-    line_unsigned(date.day);
+    shelf_send_two_digits(date.month);
+    shelf_send_two_digits(date.day);
 }
 
 static void shelf_send_number(const FLASH_DATA char *key, int32_t number) {
@@ -123,7 +129,7 @@ static const FLASH_DATA char *shelf_reason(int status) {
 // Refuse units or a stock that decimal_read does not take. Returns -1.
 static int shelf_refuse_number(const console_request_t *request, const FLASH_DATA char *code) {
     return console_refuse(request->seq, code,
-                          FLASH_TEXT("0 to 32767, five digits after the point"));
+                          FLASH_TEXT("0 to 32767, 5 decimals"));
 }
 
 // Refuse for a status of the shelf. Returns -1.
@@ -174,22 +180,27 @@ static int shelf_read_name(const char *word, char *name) {
     return length > 0 ? 0 : -1;
 }
 
+// Read the next word of *rest. Returns 0, or -1 when it is no number.
+static int shelf_read_decimal(char **rest, int32_t *number) {
+    return decimal_read(console_word(rest), number);
+}
+
 int shelf_verb_set(const console_request_t *request) {
     shelf_settings_t settings = {0};
     uint32_t lead;
     int32_t safety;
     char *rest = request->arguments;
     const bool bad = shelf_read_name(console_word(&rest), settings.name) != 0 ||
-                     decimal_read(console_word(&rest), &settings.scaling.mean) != 0 ||
-                     decimal_read(console_word(&rest), &settings.scaling.deviation) != 0 ||
+                     shelf_read_decimal(&rest, &settings.scaling.mean) != 0 ||
+                     shelf_read_decimal(&rest, &settings.scaling.deviation) != 0 ||
                      console_number(console_word(&rest), &lead) != 0 ||
-                     decimal_read(console_word(&rest), &safety) != 0 ||
-                     decimal_read(console_word(&rest), &settings.minimum) != 0;
+                     shelf_read_decimal(&rest, &safety) != 0 ||
+                     shelf_read_decimal(&rest, &settings.minimum) != 0;
     if (bad || *rest != '\0') {
         return console_refuse_arguments(request, FLASH_TEXT(""));
     }
     if (settings.scaling.deviation == 0) {
-        return shelf_refuse_range(request, FLASH_TEXT("the deviation is 0"));
+        return shelf_refuse_range(request, FLASH_TEXT("deviation is 0"));
     }
     const uint32_t quarters = (uint32_t)safety >> SHELF_QUARTER_BITS;
     if ((uint32_t)safety != quarters << SHELF_QUARTER_BITS) {

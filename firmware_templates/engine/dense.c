@@ -44,5 +44,5 @@ void dense_forward(const int8_t *input, int8_t *output, const FLASH_DATA dense_l
         }
 #endif
         input = value;
-    } while (--rows > 0);
+    } while (FORECAST_WHOLE_SEQUENCE && --rows > 0);  // all else has one row
 }

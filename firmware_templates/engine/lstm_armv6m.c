@@ -42,6 +42,16 @@ typedef char lstm_layout_is_known
     (LSTM_INLINE_WIDE || LSTM_RECURRENT_FORMATS == 2 || LSTM_RECURRENT_FORMATS == 4)
 #define LSTM_INLINE (LSTM_INLINE_INPUT && LSTM_INLINE_RECURRENT)
 
+// With one input, and as many units in every layer, values and their ends are so many bytes from
+// scratch on: nothing on the stack has to say so. An instruction adds up to 255.
+#define LSTM_VALUES_BYTES (4 + (LSTM_HIDDEN_SIZE + 3) / 4 * 8)
+#define LSTM_KNOWN                                                                                 \
+    (LSTM_INLINE && LSTM_INLINE_WIDE && LSTM_INPUT_SIZE == 1 && LSTM_HIDDEN_SIZE > 0 &&            \
+     LSTM_VALUES_BYTES < 256)
+#define LSTM_TEXT_OF(number) #number
+#define LSTM_TEXT(number) LSTM_TEXT_OF(number)
+#define TO_VALUES_END(values) "adds    " values ", #" LSTM_TEXT(LSTM_VALUES_BYTES) "\n"
+
 // Where things lie on the stack. Pointers are those of the next unit.
 #define INPUT_SUM "0"  // of the input gate, over the inputs
 #define CELL_SUM "4"   // of the cell gate, likewise
@@ -52,6 +62,11 @@ typedef char lstm_layout_is_known
 #define HIDDEN_END "24"
 #if LSTM_INLINE
 #define RECALLED FRAME " + 36"  // values of the hidden state: scratch, as the caller gave it
+#if LSTM_KNOWN
+#define RECURRENT_WEIGHTS "28"
+#define INPUT_WEIGHTS "32"
+#define FRAME "36"
+#else
 #define RECALLED_END "28"
 #define GIVEN RECALLED_END      // values of the inputs
 #define GIVEN_END "32"
@@ -62,6 +77,7 @@ typedef char lstm_layout_is_known
 #define FRAME "44"
 #else
 #define FRAME "48"
+#endif
 #endif
 #else
 // A matrix in the order in which lstm_multiply loads it, then the other.
@@ -458,7 +474,9 @@ __asm__(
     "movs    r7, #1\n"
 #endif
     "bl      lstm_prepare_wide\n"
+#if !LSTM_KNOWN
     STORE("r5", GIVEN)
+#endif
     "movs    r2, r0\n"
     "ldrh    r4, [r1, #0]\n"
     "movs    r6, #0\n"
@@ -478,14 +496,21 @@ __asm__(
     "add     r3, sp, #" INPUT_KIND "\n"
     "bl      lstm_prepare\n"
 #endif
+#if !LSTM_KNOWN
     STORE("r5", GIVEN_END)
+#endif
 
     // A unit. Its sums over the hidden state, into r8..r11:
     ".Lunit:\n"
 #if LSTM_INLINE_WIDE
-    LOAD("r1", RECALLED_END)
     LOAD("r6", RECURRENT_WEIGHTS)
     LOAD("r7", RECALLED)
+#if LSTM_KNOWN
+    "movs    r1, r7\n"
+    TO_VALUES_END("r1")
+#else
+    LOAD("r1", RECALLED_END)
+#endif
     WIDE_ROW
     STORE("r6", RECURRENT_WEIGHTS)
 #elif LSTM_INLINE_RECURRENT
@@ -512,15 +537,22 @@ __asm__(
     STORE("r4", BIAS)
     "mov     lr, r3\n"
     LOAD("r6", INPUT_WEIGHTS)
+#if LSTM_KNOWN
+    LOAD("r7", RECALLED)
+    TO_VALUES_END("r7")
+#else
     LOAD("r7", GIVEN)
     LOAD("r3", GIVEN_END)
     "mov     r12, r3\n"
+#endif
     "2:\n"
     "ldm     r6!, {r4}\n"
     "ldm     r7!, {r5}\n"
     NARROW_COLUMN("adds r0", "adds r1", "adds r2", "add lr")
+#if !LSTM_KNOWN
     "cmp     r7, r12\n"
     "bne     2b\n"
+#endif
     STORE("r6", INPUT_WEIGHTS)
 #else
     "mov     r4, r8\n"

@@ -115,8 +115,9 @@ def misused(build_shelf):
         yield session
 
 
-def test_an_uno_has_room_for_sixteen_units_and_four_weeks(build_shelf):
-    built = build_shelf("arduino-uno")
+@pytest.mark.parametrize("method", ["window", "stream"])
+def test_an_uno_has_room_for_sixteen_units_and_four_weeks(build_shelf, method):
+    built = build_shelf("arduino-uno", method)
     with _open(built) as session:
         _live(session, built, series=1, days=30)
         size, used = session.stack()

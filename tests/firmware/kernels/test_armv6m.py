@@ -239,6 +239,14 @@ def test_each_way_of_assembling_is_exact(name, profile, tmp_path):
     run_on_core(graph, BOARD, "armv6m", profile, tmp_path)
 
 
+@pytest.mark.parametrize(("hidden", "layers"), [(8, 1), (9, 2), (124, 1), (125, 1)])
+def test_ends_of_values_are_exact_where_sizes_say_them_and_where_they_do_not(
+    hidden, layers, tmp_path
+):
+    graph = sample_graph(Shape(layers * (hidden,), steps=4))
+    run_on_core(graph, BOARD, "armv6m", "speed", tmp_path)
+
+
 @pytest.mark.parametrize(("chosen", "profile"), one_in(3, ["blocks", "scattered"], PROFILES))
 def test_both_matrices_of_both_layers_are_exact_in_every_format(
     chosen, profile, tmp_path, monkeypatch

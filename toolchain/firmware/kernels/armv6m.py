@@ -117,6 +117,8 @@ def scratch_bytes(inputs: int, hidden: int) -> int:
 
 def _values_bytes(columns: int) -> int:
     """Count int32, or a word and int16 in fours; blocks need no more than that."""
+    if columns == 1:
+        return 4  # never sparse: a row of one int32 costs least
     if columns < _NARROW:
         return max(4 * columns, 4 + 2 * even(columns))
     return 4 + 2 * (-(-columns // 4) * 4)
