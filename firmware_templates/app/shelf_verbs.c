@@ -128,8 +128,7 @@ static const FLASH_DATA char *shelf_reason(int status) {
 
 // Refuse units or a stock that decimal_read does not take. Returns -1.
 static int shelf_refuse_number(const console_request_t *request, const FLASH_DATA char *code) {
-    return console_refuse(request->seq, code,
-                          FLASH_TEXT("0 to 32767, 5 decimals"));
+    return console_refuse(request->seq, code, FLASH_TEXT("0 to 32767, 5 decimals"));
 }
 
 // Refuse for a status of the shelf. Returns -1.
