@@ -8,11 +8,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from waiting import wait_for
 
 from toolchain.demand.windows import load_dataset
 
@@ -319,10 +319,8 @@ def test_ctrl_c_leaves_nothing_half_done(deployed_copy, stage, output):
     leftovers = [path for path in (folder / "runs").rglob("*") if path.name.startswith(".")]
     assert leftovers == []
     assert not (folder / "runs/small" / output).exists()
-    deadline = time.monotonic() + 20
-    while _emulators(folder) and time.monotonic() < deadline:
-        time.sleep(0.05)  # whoever adopts a process may take a moment to notice its end
-    assert _emulators(folder) == [], "no emulator outlives its command"
+    # Whoever adopts a process may take a moment to notice its end.
+    assert wait_for(lambda: _emulators(folder) == [], 20), "no emulator outlives its command"
     if stage != "prepare":
         again = deployed_copy.run("deploy")
         assert again.returncode == 0, "the next call goes on from there"

@@ -7,6 +7,7 @@
 
 #define SHELF_QUARTER_BITS 14  // of Q15.16 below a quarter
 
+// The month or the day of a date, behind its dash.
 static void shelf_send_two_digits(uint8_t number) {
     line_char('-');
     if (number < 10) {

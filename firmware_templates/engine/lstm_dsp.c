@@ -457,16 +457,14 @@ static void lstm_plan(lstm_route_t *route, lstm_values_t *widened, const lstm_ma
 #if LSTM_HAS_SCATTERED_ROWS
     if (matrix->format == LSTM_SCATTERED) {
         route->groups_end = widened->values + (columns + 1) / 2 * 2;
+#if LSTM_ENTRIES
+        route->entry = (uintptr_t)lstm_scattered + 1;
+#endif
     }
 #endif
 #if LSTM_ENTRIES && LSTM_HAS_BLOCK_ROWS
     if (matrix->format == LSTM_BLOCKS) {
         route->entry = (uintptr_t)lstm_blocks + 1;
-    }
-#endif
-#if LSTM_ENTRIES && LSTM_HAS_SCATTERED_ROWS
-    if (matrix->format == LSTM_SCATTERED) {
-        route->entry = (uintptr_t)lstm_scattered + 1;
     }
 #endif
 }

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from waiting import wait_for
 
 from toolchain.board import boards_dir
 from toolchain.graph.tflite_file import load_graph
@@ -62,15 +63,6 @@ def processes_of(folder: Path) -> list[str]:
         except OSError:
             continue
     return [line for line in found if line.split(" ", 1)[1]]
-
-
-def wait_for(condition, timeout_s: float) -> bool:
-    end = time.monotonic() + timeout_s
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def test_every_model_has_its_row(studied):

@@ -49,7 +49,8 @@ def test_the_workers_share_the_tasks(tmp_path):
     body = (
         f"met = {str(tmp_path / 'met')!r}\n"
         "open(os.path.join(met, str(os.getpid())), 'w').close()\n"
-        "while len(os.listdir(met)) < 2:\n"
+        "end = time.monotonic() + 30\n"
+        "while len(os.listdir(met)) < 2 and time.monotonic() < end:\n"
         "    time.sleep(0.01)\n"
         "print(json.dumps({'done': {'pid': os.getpid()}}), flush=True)"
     )

@@ -15,7 +15,7 @@ from turns import one_in
 
 from toolchain.firmware.kernel import Kernel, even, pad_columns
 from toolchain.firmware.kernels import KERNELS, armv6m, choose_kernel
-from toolchain.firmware.pack import layer_instructions
+from toolchain.firmware.pack import choose_format, layer_instructions
 from toolchain.graph.sample import Shape, sample_graph
 from toolchain.graph.types import Graph
 from toolchain.graph.verify import verify
@@ -237,6 +237,13 @@ def test_each_way_of_assembling_is_exact(name, profile, tmp_path):
     assert choose_kernel("armv6m", "speed", graph) is variant
     assert facts.items() <= variant.defines(constants_of(graph)).items()
     run_on_core(graph, BOARD, "armv6m", profile, tmp_path)
+
+
+def test_one_column_is_always_dense_for_speed():
+    """Scratch has no more room for it."""
+    kernel = KERNELS["armv6m"]["speed"]
+    for hidden in (1, 16, 256):
+        assert choose_format(np.zeros((4, hidden, 1), np.int8), kernel) == "dense"
 
 
 @pytest.mark.parametrize(("hidden", "layers"), [(8, 1), (9, 2), (124, 1), (125, 1)])
